@@ -34,6 +34,16 @@ impl Encoder {
         if message.kind() != Kind::Data {
             return self.encode_change(message, out);
         }
+        // The hot path: one small frame, which need not be moved out of its message.
+        if let [frame] = message.frames()
+            && let Some((body, len)) = frame.inline_parts()
+        {
+            return self.put_inline(0, body, len, out);
+        }
+        self.encode_frames(message, out);
+    }
+
+    fn encode_frames(&self, message: Message, out: &mut OutBuf) {
         let mut left = message.len();
         if left == 0 {
             return self.put_frame(0, Frame::new(), out);
@@ -59,21 +69,25 @@ impl Encoder {
         self.put_command(&[b"\x04PONG", context], out);
     }
 
-    #[inline]
     fn put_frame(&self, flags: u8, frame: Frame, out: &mut OutBuf) {
         if let Some((body, len)) = frame.inline_parts() {
-            // Header and body in one append of constant size. The short form always fits.
-            let mut whole = [0; SHORT_HEADER + Frame::INLINE_MAX];
-            (whole[0], whole[1]) = if self.version.is_v1() {
-                (len as u8 + 1, flags)
-            } else {
-                (flags, len as u8)
-            };
-            whole[SHORT_HEADER..].copy_from_slice(body);
-            return out.put_prefix(&whole, SHORT_HEADER + len);
+            return self.put_inline(flags, body, len, out);
         }
         self.put_header(flags, frame.len(), out);
         out.put_bytes(frame.into_bytes());
+    }
+
+    /// Header and body in one append of constant size. The short form always fits.
+    #[inline]
+    fn put_inline(&self, flags: u8, body: &[u8; Frame::INLINE_MAX], len: usize, out: &mut OutBuf) {
+        let mut whole = [0; SHORT_HEADER + Frame::INLINE_MAX];
+        (whole[0], whole[1]) = if self.version.is_v1() {
+            (len as u8 + 1, flags)
+        } else {
+            (flags, len as u8)
+        };
+        whole[SHORT_HEADER..].copy_from_slice(body);
+        out.put_prefix(&whole, SHORT_HEADER + len);
     }
 
     #[inline]
