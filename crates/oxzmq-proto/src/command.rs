@@ -18,10 +18,7 @@ pub(crate) enum Traffic {
 pub(crate) fn split(body: &[u8]) -> Result<(&[u8], &[u8]), ProtocolError> {
     body.split_first()
         .and_then(|(&len, rest)| rest.split_at_checked(usize::from(len)))
-        .ok_or(ProtocolError::MalformedCommand {
-            name: "",
-            length: body.len(),
-        })
+        .ok_or(ProtocolError::MalformedCommand { name: "", length: body.len() })
 }
 
 /// Read a command of the traffic phase.
@@ -44,34 +41,21 @@ pub(crate) fn traffic(body: &[u8]) -> Result<Traffic, ProtocolError> {
 
 /// The error for a command (or a message) that may not come at this point.
 pub(crate) fn unexpected(name: &[u8]) -> ProtocolError {
-    ProtocolError::UnexpectedCommand {
-        name: printable(name),
-    }
+    ProtocolError::UnexpectedCommand { name: printable(name) }
 }
 
 /// The error that an ERROR command stands for. Octets behind the reason are ignored.
 pub(crate) fn peer_error(body: &[u8], data: &[u8]) -> ProtocolError {
-    let reason = data
-        .split_first()
-        .and_then(|(&len, rest)| rest.get(..usize::from(len)));
+    let reason = data.split_first().and_then(|(&len, rest)| rest.get(..usize::from(len)));
     match reason {
-        Some(reason) => ProtocolError::PeerError {
-            reason: printable(reason),
-        },
-        None => ProtocolError::MalformedCommand {
-            name: "ERROR",
-            length: body.len(),
-        },
+        Some(reason) => ProtocolError::PeerError { reason: printable(reason) },
+        None => ProtocolError::MalformedCommand { name: "ERROR", length: body.len() },
     }
 }
 
 fn ping(body: &[u8], data: &[u8]) -> Result<Control, ProtocolError> {
-    let (ttl, context) = data
-        .split_first_chunk()
-        .ok_or(ProtocolError::MalformedCommand {
-            name: "PING",
-            length: body.len(),
-        })?;
+    let (ttl, context) =
+        data.split_first_chunk().ok_or(ProtocolError::MalformedCommand { name: "PING", length: body.len() })?;
     Ok(Control::Ping {
         ttl_deciseconds: u16::from_be_bytes(*ttl),
         context: Frame::copy_from_slice(&context[..context.len().min(MAX_PING_CONTEXT)]),
@@ -81,9 +65,7 @@ fn ping(body: &[u8], data: &[u8]) -> Result<Control, ProtocolError> {
 /// Groups are C strings for libzmq, where a zero octet would cut them.
 fn checked_group(group: &[u8], data_start: usize) -> Result<usize, ProtocolError> {
     if group.len() > MAX_GROUP || group.contains(&0) {
-        return Err(ProtocolError::InvalidGroup {
-            length: group.len(),
-        });
+        return Err(ProtocolError::InvalidGroup { length: group.len() });
     }
     Ok(data_start)
 }

@@ -77,14 +77,7 @@ impl LargeBody<'_> {
 impl Decoder {
     /// A decoder for the traffic of a connection of this version.
     pub fn new(version: Version, limits: Limits) -> Self {
-        Decoder {
-            version,
-            limits,
-            partial: Message::new(),
-            partial_size: 0,
-            large: None,
-            replies: None,
-        }
+        Decoder { version, limits, partial: Message::new(), partial_size: 0, large: None, replies: None }
     }
 
     /// Also check that each message is a reply to a REQ socket (RFC 28): an empty frame first, or a
@@ -132,11 +125,7 @@ impl Decoder {
                     break;
                 }
                 at += header.len;
-                self.large = Some(Large {
-                    buffer: Vec::new(),
-                    size,
-                    flags: header.flags,
-                });
+                self.large = Some(Large { buffer: Vec::new(), size, flags: header.flags });
                 at += self.fill_large(&input[at..]);
                 break;
             }
@@ -153,10 +142,9 @@ impl Decoder {
     /// A driver may then append what it reads to the body's own buffer and report it with
     /// [`Decoder::body_received`], or go on with [`Decoder::decode`] as before at the cost of a copy.
     pub fn body(&mut self) -> Option<LargeBody<'_>> {
-        self.large.as_mut().map(|large| LargeBody {
-            missing: large.size - large.buffer.len(),
-            buffer: &mut large.buffer,
-        })
+        self.large
+            .as_mut()
+            .map(|large| LargeBody { missing: large.size - large.buffer.len(), buffer: &mut large.buffer })
     }
 
     /// Call after the buffer of [`Decoder::body`] has grown: completes the frame, and perhaps its
@@ -175,15 +163,8 @@ impl Decoder {
         controls: &mut Vec<Control>,
     ) -> Result<(), ProtocolError> {
         match self.large.take_if(|large| large.buffer.len() >= large.size) {
-            Some(Large {
-                buffer,
-                size,
-                flags,
-            }) => {
-                assert!(
-                    buffer.len() == size,
-                    "a driver appended beyond the body's end"
-                );
+            Some(Large { buffer, size, flags }) => {
+                assert!(buffer.len() == size, "a driver appended beyond the body's end");
                 self.accept(flags, Frame::from(buffer), out, controls)
             }
             None => Ok(()),
@@ -272,11 +253,7 @@ impl Decoder {
 
 /// Commands may come between the frames of a message, and leave it alone.
 #[cold]
-fn accept_command(
-    body: Frame,
-    out: &mut VecDeque<Message>,
-    controls: &mut Vec<Control>,
-) -> Result<(), ProtocolError> {
+fn accept_command(body: Frame, out: &mut VecDeque<Message>, controls: &mut Vec<Control>) -> Result<(), ProtocolError> {
     match command::traffic(&body)? {
         Traffic::Change(kind, start) => {
             let topic = match body.as_shared() {
@@ -309,10 +286,7 @@ impl ReplyCheck {
             (ReplyCheck::Body, true, _) => ReplyCheck::Body,
             (ReplyCheck::Body, false, _) => ReplyCheck::First,
             _ => {
-                return Err(ProtocolError::ReplyFormat {
-                    frame: index,
-                    length,
-                });
+                return Err(ProtocolError::ReplyFormat { frame: index, length });
             }
         };
         Ok(())

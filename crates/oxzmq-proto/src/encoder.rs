@@ -81,11 +81,7 @@ impl Encoder {
     #[inline]
     fn put_inline(&self, flags: u8, body: &[u8; Frame::INLINE_MAX], len: usize, out: &mut OutBuf) {
         let mut whole = [0; SHORT_HEADER + Frame::INLINE_MAX];
-        (whole[0], whole[1]) = if self.version.is_v1() {
-            (len as u8 + 1, flags)
-        } else {
-            (flags, len as u8)
-        };
+        (whole[0], whole[1]) = if self.version.is_v1() { (len as u8 + 1, flags) } else { (flags, len as u8) };
         whole[SHORT_HEADER..].copy_from_slice(body);
         out.put_prefix(&whole, SHORT_HEADER + len);
     }
@@ -160,10 +156,7 @@ mod tests {
         let message = Message::subscription(Kind::Subscribe, topic.clone());
         let expected = [&[2, 0, 0, 0, 0, 0, 0, 1, 0, 1][..], &topic].concat();
         assert_eq!(encoded(Version::V3_0, message.clone()), expected);
-        assert_eq!(
-            encoded(Version::V3_1, message)[..9],
-            [6, 0, 0, 0, 0, 0, 0, 1, 9]
-        );
+        assert_eq!(encoded(Version::V3_1, message)[..9], [6, 0, 0, 0, 0, 0, 0, 1, 9]);
     }
 
     #[test]

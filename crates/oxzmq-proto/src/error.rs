@@ -142,9 +142,7 @@ impl ProtocolError {
             MalformedCommand { name: "ERROR", .. } => Some(0x1000_0015),
             MalformedCommand { name: "READY", .. } => Some(0x1000_0016),
             MalformedCommand { .. } | InvalidGroup { .. } => Some(0x1000_0011),
-            InvalidMetadata { .. } | TooManyProperties { .. } | RoutingIdTooLong { .. } => {
-                Some(0x1000_0018)
-            }
+            InvalidMetadata { .. } | TooManyProperties { .. } | RoutingIdTooLong { .. } => Some(0x1000_0018),
             MechanismMismatch { .. } => Some(0x1100_0002),
             FrameTooLarge { .. }
             | LengthOverflow { .. }
@@ -170,29 +168,17 @@ impl fmt::Display for ProtocolError {
             ZeroLengthV1Frame => f.write_str("a ZMTP 1.0 frame of length 0"),
             TooManyFrames { limit } => write!(f, "a message of more than {limit} frames"),
             MessageTooLarge { size, limit } => {
-                write!(
-                    f,
-                    "a message of {size} octets or more where {limit} are allowed"
-                )
+                write!(f, "a message of {size} octets or more where {limit} are allowed")
             }
             MalformedCommand { name: "", length } => {
-                write!(
-                    f,
-                    "a command of {length} octets that does not hold its own name"
-                )
+                write!(f, "a command of {length} octets that does not hold its own name")
             }
             MalformedCommand { name, length } => {
-                write!(
-                    f,
-                    "a {name} command whose {length} octets do not make sense"
-                )
+                write!(f, "a {name} command whose {length} octets do not make sense")
             }
             UnexpectedCommand { name } => write!(f, "the command {name:?} may not come here"),
             InvalidMetadata { offset, length } => {
-                write!(
-                    f,
-                    "metadata of {length} octets breaks off in the property at {offset}"
-                )
+                write!(f, "metadata of {length} octets breaks off in the property at {offset}")
             }
             TooManyProperties { limit } => write!(f, "metadata of more than {limit} properties"),
             MechanismMismatch { ours, theirs } => {
@@ -206,21 +192,14 @@ impl fmt::Display for ProtocolError {
             }
             PeerError { reason } => write!(f, "the peer refused us: {reason:?}"),
             RoutingIdTooLong { length, limit } => {
-                write!(
-                    f,
-                    "a routing id of {length} octets where {limit} are allowed"
-                )
+                write!(f, "a routing id of {length} octets where {limit} are allowed")
             }
             InvalidGroup { length } => {
-                write!(
-                    f,
-                    "a group name of {length} octets that is too long or contains a zero"
-                )
+                write!(f, "a group name of {length} octets that is too long or contains a zero")
             }
-            ReplyFormat { frame, length } => write!(
-                f,
-                "a reply whose frame {frame} ({length} octets) is not where the delimiter has to be"
-            ),
+            ReplyFormat { frame, length } => {
+                write!(f, "a reply whose frame {frame} ({length} octets) is not where the delimiter has to be")
+            }
         }
     }
 }
@@ -240,9 +219,7 @@ mod tests {
 
     #[test]
     fn only_the_three_codes_are_a_refusal_by_authentication() {
-        let error = |reason: &str| ProtocolError::PeerError {
-            reason: reason.into(),
-        };
+        let error = |reason: &str| ProtocolError::PeerError { reason: reason.into() };
         assert_eq!(error("400").auth_status(), Some(400));
         assert_eq!(error("401").auth_status(), None);
         assert_eq!(error("4000").auth_status(), None);
@@ -257,14 +234,8 @@ mod tests {
 
     #[test]
     fn messages_say_the_numbers() {
-        let error = ProtocolError::FrameTooLarge {
-            size: 11,
-            limit: 10,
-        };
-        assert_eq!(
-            error.to_string(),
-            "a frame of 11 octets where 10 are allowed"
-        );
+        let error = ProtocolError::FrameTooLarge { size: 11, limit: 10 };
+        assert_eq!(error.to_string(), "a frame of 11 octets where 10 are allowed");
         assert_eq!(error.event_code(), None);
     }
 }

@@ -32,10 +32,7 @@ impl Frame {
     /// An empty frame.
     #[inline]
     pub const fn new() -> Self {
-        Frame(Body::Inline {
-            len: 0,
-            data: [0; Self::INLINE_MAX],
-        })
+        Frame(Body::Inline { len: 0, data: [0; Self::INLINE_MAX] })
     }
 
     /// A frame with a copy of `body`. Allocates only above [`Frame::INLINE_MAX`] octets.
@@ -46,10 +43,7 @@ impl Frame {
         }
         let mut data = [0; Self::INLINE_MAX];
         data[..body.len()].copy_from_slice(body);
-        Frame(Body::Inline {
-            len: body.len() as u8,
-            data,
-        })
+        Frame(Body::Inline { len: body.len() as u8, data })
     }
 
     /// A frame with a copy of the first `len` octets of `input`, which must have as many.
@@ -59,10 +53,7 @@ impl Frame {
     #[inline]
     pub(crate) fn copy_from_prefix(input: &[u8], len: usize) -> Self {
         match input.first_chunk::<{ Self::INLINE_MAX }>() {
-            Some(data) if len <= Self::INLINE_MAX => Frame(Body::Inline {
-                len: len as u8,
-                data: *data,
-            }),
+            Some(data) if len <= Self::INLINE_MAX => Frame(Body::Inline { len: len as u8, data: *data }),
             _ => Self::copy_from_slice(&input[..len]),
         }
     }
@@ -265,9 +256,7 @@ impl fmt::Debug for Frame {
             Ok(text) if shown.iter().all(|&octet| (b' '..=b'~').contains(&octet)) => {
                 write!(f, "{text:?}")?;
             }
-            _ => shown
-                .iter()
-                .try_for_each(|octet| write!(f, "{octet:02x}"))?,
+            _ => shown.iter().try_for_each(|octet| write!(f, "{octet:02x}"))?,
         }
         if self.len() > SHOWN {
             write!(f, "… ({} octets)", self.len())?;

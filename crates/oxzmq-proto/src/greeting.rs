@@ -38,10 +38,7 @@ pub(crate) enum Outcome {
     /// A peer of revision 0 or 1. The identity frames come next.
     Versioned { version: Version, peer_type: u8 },
     /// A 3.x peer. Its mechanism comes next.
-    Modern {
-        version: Version,
-        mechanism: MechanismName,
-    },
+    Modern { version: Version, mechanism: MechanismName },
 }
 
 /// How far the peer's greeting was read: what comes next.
@@ -77,13 +74,7 @@ impl Greeting {
         output.push(0xff);
         output.extend_from_slice(&(routing_id_len as u64 + 1).to_be_bytes());
         output.push(0x7f);
-        Greeting {
-            stage: Stage::First,
-            peer: [0; LENGTH],
-            len: 0,
-            socket_type,
-            mechanism,
-        }
+        Greeting { stage: Stage::First, peer: [0; LENGTH], len: 0, socket_type, mechanism }
     }
 
     /// Take octets from `input` at `at`, and no more than the greeting needs; what is to be sent in
@@ -117,10 +108,7 @@ impl Greeting {
                     Stage::Rest
                 }
                 Stage::LegacyType => {
-                    return Ok(Some(Outcome::Versioned {
-                        version: self.legacy_version(),
-                        peer_type: self.peer[11],
-                    }));
+                    return Ok(Some(Outcome::Versioned { version: self.legacy_version(), peer_type: self.peer[11] }));
                 }
                 Stage::Rest => return Ok(Some(self.modern())),
             };
@@ -177,9 +165,5 @@ impl Greeting {
 }
 
 fn refuse_unless(accepted: bool, version: Version) -> Result<(), ProtocolError> {
-    if accepted {
-        Ok(())
-    } else {
-        Err(ProtocolError::LegacyPeerRefused { version })
-    }
+    if accepted { Ok(()) } else { Err(ProtocolError::LegacyPeerRefused { version }) }
 }

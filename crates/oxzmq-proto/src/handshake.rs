@@ -107,13 +107,7 @@ impl Handshake {
         let mechanism = padded(mechanism::name(&config));
         let id_len = config.routing_id.len();
         let greeting = Greeting::new(config.socket_type, id_len, mechanism, &mut output);
-        Handshake {
-            config,
-            phase: Phase::Greeting(greeting),
-            output,
-            written: 0,
-            frame: Vec::new(),
-        }
+        Handshake { config, phase: Phase::Greeting(greeting), output, written: 0, frame: Vec::new() }
     }
 
     /// Take in what was read; returns how much of it belongs to the handshake. What follows is
@@ -125,10 +119,7 @@ impl Handshake {
     /// written before the connection is closed. Every later call gives the same error.
     pub fn handle_input(&mut self, input: &[u8]) -> Result<usize, ProtocolError> {
         let mut at = 0;
-        while self
-            .step(input, &mut at)
-            .inspect_err(|error| self.phase = Phase::Failed(error.clone()))?
-        {}
+        while self.step(input, &mut at).inspect_err(|error| self.phase = Phase::Failed(error.clone()))? {}
         Ok(at)
     }
 
@@ -183,8 +174,8 @@ impl Handshake {
             }
             Phase::Identity { version, peer_type } => {
                 let (version, socket_type) = (*version, *peer_type);
-                let Some(body) = read_frame(&mut self.frame, version, MAX_ROUTING_ID, input, at)
-                    .map_err(routing_id_error)?
+                let Some(body) =
+                    read_frame(&mut self.frame, version, MAX_ROUTING_ID, input, at).map_err(routing_id_error)?
                 else {
                     return Ok(false);
                 };
@@ -217,10 +208,7 @@ impl Handshake {
                 // Our signature was already the header of this frame.
                 self.output.extend_from_slice(&self.config.routing_id);
                 self.frame = read;
-                self.phase = Phase::Identity {
-                    version: Version::V1,
-                    peer_type: None,
-                };
+                self.phase = Phase::Identity { version: Version::V1, peer_type: None };
                 Ok(())
             }
             Outcome::Versioned { version, peer_type } => {
@@ -244,10 +232,7 @@ impl Handshake {
         if theirs == padded(ours) {
             return Ok(());
         }
-        let end = theirs
-            .iter()
-            .rposition(|&octet| octet != 0)
-            .map_or(0, |last| last + 1);
+        let end = theirs.iter().rposition(|&octet| octet != 0).map_or(0, |last| last + 1);
         let theirs = error::printable(&theirs[..end]);
         Err(ProtocolError::MechanismMismatch { ours, theirs })
     }
@@ -284,16 +269,11 @@ impl Handshake {
 fn modern_peer(version: Version, properties: Properties) -> Result<Peer, ProtocolError> {
     let routing_id = properties.get(Properties::IDENTITY).unwrap_or_default();
     if routing_id.len() > MAX_ROUTING_ID {
-        return Err(ProtocolError::RoutingIdTooLong {
-            length: routing_id.len() as u64,
-            limit: MAX_ROUTING_ID,
-        });
+        return Err(ProtocolError::RoutingIdTooLong { length: routing_id.len() as u64, limit: MAX_ROUTING_ID });
     }
     Ok(Peer {
         version,
-        socket_type: properties
-            .get_exact(Properties::SOCKET_TYPE)
-            .and_then(SocketType::from_name),
+        socket_type: properties.get_exact(Properties::SOCKET_TYPE).and_then(SocketType::from_name),
         routing_id: Bytes::copy_from_slice(routing_id),
         properties,
     })
@@ -336,10 +316,9 @@ fn read_frame(
 
 fn routing_id_error(error: ProtocolError) -> ProtocolError {
     match error {
-        ProtocolError::FrameTooLarge { size, .. } => ProtocolError::RoutingIdTooLong {
-            length: size,
-            limit: MAX_ROUTING_ID,
-        },
+        ProtocolError::FrameTooLarge { size, .. } => {
+            ProtocolError::RoutingIdTooLong { length: size, limit: MAX_ROUTING_ID }
+        }
         other => other,
     }
 }

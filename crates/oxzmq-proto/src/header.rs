@@ -40,21 +40,13 @@ impl Header {
             _ => return Ok(None),
         };
         if flags & LONG == 0 {
-            return Ok(Some(Header {
-                flags,
-                len: 2,
-                size: u64::from(short),
-            }));
+            return Ok(Some(Header { flags, len: 2, size: u64::from(short) }));
         }
         let Some(size) = input[1..].first_chunk() else {
             return Ok(None);
         };
         let size = checked_size(u64::from_be_bytes(*size))?;
-        Ok(Some(Header {
-            flags,
-            len: 9,
-            size,
-        }))
+        Ok(Some(Header { flags, len: 9, size }))
     }
 
     /// RFC 13: the length comes first and counts the flags octet.
@@ -68,18 +60,12 @@ impl Header {
             [length, ref rest @ ..] => (u64::from(length), rest),
         };
         // Checked before the flags have come: what is wrong is wrong at once.
-        let size = length
-            .checked_sub(1)
-            .ok_or(ProtocolError::ZeroLengthV1Frame)?;
+        let size = length.checked_sub(1).ok_or(ProtocolError::ZeroLengthV1Frame)?;
         let size = checked_size(size)?;
         let Some(&flags) = rest.first() else {
             return Ok(None);
         };
-        Ok(Some(Header {
-            flags,
-            len: input.len() - rest.len() + 1,
-            size,
-        }))
+        Ok(Some(Header { flags, len: input.len() - rest.len() + 1, size }))
     }
 
     /// Write the header for a body of `size` octets; returns the octets used.
@@ -87,12 +73,7 @@ impl Header {
     /// `flags` are MORE and COMMAND; the length's form follows from `size`. The form has to be chosen
     /// from the final size of what is sent: implementations that did not, desynchronised their streams.
     #[inline]
-    pub(crate) fn write(
-        version: Version,
-        flags: u8,
-        size: usize,
-        out: &mut [u8; MAX_HEADER],
-    ) -> usize {
+    pub(crate) fn write(version: Version, flags: u8, size: usize, out: &mut [u8; MAX_HEADER]) -> usize {
         if version.is_v1() {
             return Self::write_v1(flags, size, out);
         }

@@ -54,10 +54,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
-            max_frame_size: None,
-            max_frames: DEFAULT_MAX_FRAMES,
-            max_message_size: None,
-        }
+        Limits { max_frame_size: None, max_frames: DEFAULT_MAX_FRAMES, max_message_size: None }
     }
 }

@@ -48,19 +48,12 @@ impl Message {
     /// A message of one frame.
     #[inline]
     pub fn single(frame: impl Into<Frame>) -> Self {
-        Message {
-            frames: SmallVec::from_buf([frame.into()]),
-            properties: None,
-            kind: Kind::Data,
-        }
+        Message { frames: SmallVec::from_buf([frame.into()]), properties: None, kind: Kind::Data }
     }
 
     /// A change of subscription or group; `topic` is the topic or the group.
     pub fn subscription(kind: Kind, topic: impl Into<Frame>) -> Self {
-        Message {
-            kind,
-            ..Self::single(topic)
-        }
+        Message { kind, ..Self::single(topic) }
     }
 
     /// Data, or which change of subscription or group.
@@ -157,11 +150,7 @@ impl Message {
     /// properties; beyond the end that is a message without frames.
     pub fn split_off(&mut self, at: usize) -> Message {
         let at = at.min(self.frames.len());
-        Message {
-            frames: self.frames.drain(at..).collect(),
-            properties: self.properties.clone(),
-            kind: self.kind,
-        }
+        Message { frames: self.frames.drain(at..).collect(), properties: self.properties.clone(), kind: self.kind }
     }
 
     /// What is known about the peer that sent it; `None` for messages made here.
@@ -191,8 +180,7 @@ impl Message {
 
     /// The first frame as text, with replacement characters where it is not UTF-8; empty without frames.
     pub fn to_text_lossy(&self) -> Cow<'_, str> {
-        self.first()
-            .map_or(Cow::Borrowed(""), |frame| String::from_utf8_lossy(frame))
+        self.first().map_or(Cow::Borrowed(""), |frame| String::from_utf8_lossy(frame))
     }
 }
 
@@ -306,10 +294,7 @@ impl<T: Into<Frame>, const N: usize> From<[T; N]> for Message {
 
 impl<F: Into<Frame>> FromIterator<F> for Message {
     fn from_iter<I: IntoIterator<Item = F>>(frames: I) -> Self {
-        Message {
-            frames: frames.into_iter().map(Into::into).collect(),
-            ..Self::default()
-        }
+        Message { frames: frames.into_iter().map(Into::into).collect(), ..Self::default() }
     }
 }
 
@@ -349,10 +334,7 @@ mod tests {
     fn is_made_from_many_things() {
         assert_eq!(Message::from(b"ab"), Message::from("ab"));
         assert_eq!(Message::from(["a", "b"]).len(), 2);
-        assert_eq!(
-            Message::from(vec![Frame::new(), Frame::from("x")]).byte_len(),
-            1
-        );
+        assert_eq!(Message::from(vec![Frame::new(), Frame::from("x")]).byte_len(), 1);
         assert_eq!(Message::from(vec![b'a', b'b']), Message::from([b"ab"]));
         assert_ne!(Message::subscription(Kind::Join, "a"), Message::from("a"));
     }
@@ -378,10 +360,7 @@ mod tests {
             let mut head = Message::from(["a", "b", "c"]);
             let tail = head.split_off(at);
             assert_eq!(head.len(), at.min(3));
-            assert_eq!(
-                head.into_iter().chain(tail).collect::<Message>(),
-                Message::from(["a", "b", "c"])
-            );
+            assert_eq!(head.into_iter().chain(tail).collect::<Message>(), Message::from(["a", "b", "c"]));
         }
     }
 }

@@ -118,8 +118,7 @@ impl OutBuf {
     /// Whether [`OutBuf::first_slice`] is all there is, so that a plain write does.
     #[inline]
     pub fn is_contiguous(&self) -> bool {
-        self.segments.is_empty()
-            || (self.segments.len() == 1 && self.open_start() == self.flat.len())
+        self.segments.is_empty() || (self.segments.len() == 1 && self.open_start() == self.flat.len())
     }
 
     /// Take `n` octets from the front: they have been written. More than [`OutBuf::len`] empties it.
@@ -193,10 +192,7 @@ mod tests {
     fn contents(out: &OutBuf) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); 16];
         let count = out.io_slices(&mut slices);
-        slices[..count]
-            .iter()
-            .flat_map(|slice| slice.to_vec())
-            .collect()
+        slices[..count].iter().flat_map(|slice| slice.to_vec()).collect()
     }
 
     fn mixed() -> (OutBuf, Vec<u8>) {

@@ -38,11 +38,7 @@ type Bucket<V> = SmallVec<[(Arc<[u8]>, V); 1]>;
 
 impl<V> PrefixMap<V> {
     pub(crate) fn new() -> Self {
-        PrefixMap {
-            point: RandomState::new().hash_one(0) % PRIME,
-            by_length: Vec::new(),
-            len: 0,
-        }
+        PrefixMap { point: RandomState::new().hash_one(0) % PRIME, by_length: Vec::new(), len: 0 }
     }
 
     /// Number of keys.
@@ -119,8 +115,7 @@ impl<V> PrefixMap<V> {
     }
 
     fn length_index(&self, length: usize) -> Result<usize, usize> {
-        self.by_length
-            .binary_search_by_key(&length, |(length, _)| *length)
+        self.by_length.binary_search_by_key(&length, |(length, _)| *length)
     }
 }
 
@@ -135,11 +130,7 @@ struct RollingHash {
 impl RollingHash {
     #[inline]
     fn new(point: u64) -> Self {
-        RollingHash {
-            point,
-            hash: 0,
-            done: 0,
-        }
+        RollingHash { point, hash: 0, done: 0 }
     }
 
     /// The hash of `prefix`, which must begin with every prefix asked for before.
@@ -161,14 +152,9 @@ impl RollingHash {
     fn mixed(&self, octets: &[u8]) -> u64 {
         let mut word = [0; 8];
         word[..octets.len()].copy_from_slice(octets);
-        let sum =
-            u128::from(self.hash) * u128::from(self.point) + u128::from(u64::from_le_bytes(word));
+        let sum = u128::from(self.hash) * u128::from(self.point) + u128::from(u64::from_le_bytes(word));
         let folded = (sum as u64 & PRIME) + (sum >> 61) as u64;
-        if folded >= PRIME {
-            folded - PRIME
-        } else {
-            folded
-        }
+        if folded >= PRIME { folded - PRIME } else { folded }
     }
 }
 

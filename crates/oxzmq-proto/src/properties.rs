@@ -68,9 +68,7 @@ impl Properties {
 
     /// Names and values in their order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &[u8])> {
-        self.entries
-            .iter()
-            .map(|(name, value)| (&**name, &value[..]))
+        self.entries.iter().map(|(name, value)| (&**name, &value[..]))
     }
 
     /// Number of properties.
@@ -110,15 +108,10 @@ impl Properties {
         while !rest.is_empty() {
             count += 1;
             if count > MAX_PROPERTIES {
-                return Err(ProtocolError::TooManyProperties {
-                    limit: MAX_PROPERTIES,
-                });
+                return Err(ProtocolError::TooManyProperties { limit: MAX_PROPERTIES });
             }
-            let (name, value, next) =
-                split_property(rest).ok_or(ProtocolError::InvalidMetadata {
-                    offset: octets.len() - rest.len(),
-                    length: octets.len(),
-                })?;
+            let (name, value, next) = split_property(rest)
+                .ok_or(ProtocolError::InvalidMetadata { offset: octets.len() - rest.len(), length: octets.len() })?;
             let name = String::from_utf8_lossy(name);
             if properties.get_exact(&name).is_none() {
                 let entry = (name.into(), Bytes::copy_from_slice(value));
@@ -173,22 +166,14 @@ mod tests {
             assert_eq!(Properties::parse(&whole[..end]).is_ok(), end == 8, "{end}");
         }
         let broken = Properties::parse(b"\x01n\xff\xff\xff\xffvalue");
-        let expected = ProtocolError::InvalidMetadata {
-            offset: 0,
-            length: 11,
-        };
+        let expected = ProtocolError::InvalidMetadata { offset: 0, length: 11 };
         assert_eq!(broken, Err(expected));
     }
 
     #[test]
     fn the_number_of_properties_is_bounded() {
         let one = b"\x00\x00\x00\x00\x00";
-        assert_eq!(
-            Properties::parse(&one.repeat(MAX_PROPERTIES))
-                .unwrap()
-                .len(),
-            1
-        );
+        assert_eq!(Properties::parse(&one.repeat(MAX_PROPERTIES)).unwrap().len(), 1);
         assert!(Properties::parse(&one.repeat(MAX_PROPERTIES + 1)).is_err());
     }
 }

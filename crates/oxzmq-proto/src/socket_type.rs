@@ -35,8 +35,8 @@ impl SocketType {
     const ALL: [SocketType; 21] = {
         use SocketType::*;
         [
-            Pair, Pub, Sub, Req, Rep, Dealer, Router, Pull, Push, Xpub, Xsub, Stream, Server,
-            Client, Radio, Dish, Gather, Scatter, Dgram, Peer, Channel,
+            Pair, Pub, Sub, Req, Rep, Dealer, Router, Pull, Push, Xpub, Xsub, Stream, Server, Client, Radio, Dish,
+            Gather, Scatter, Dgram, Peer, Channel,
         ]
     };
 
@@ -70,9 +70,7 @@ impl SocketType {
 
     /// The type with exactly this name; the case counts, as it does for deployed peers.
     pub fn from_name(name: &[u8]) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.name().as_bytes() == name)
+        Self::ALL.into_iter().find(|kind| kind.name().as_bytes() == name)
     }
 
     /// The type with this code of the ZMTP 2.0 greeting.
@@ -108,10 +106,7 @@ impl SocketType {
 
     /// Whether READY carries an `Identity` property, even an empty one: REQ, DEALER and ROUTER.
     pub const fn sends_identity(self) -> bool {
-        matches!(
-            self,
-            SocketType::Req | SocketType::Dealer | SocketType::Router
-        )
+        matches!(self, SocketType::Req | SocketType::Dealer | SocketType::Router)
     }
 
     /// Whether the type is still a draft, whose peers must be built with drafts as well.
@@ -147,11 +142,7 @@ mod tests {
         let mut pairs = 0;
         for ours in SocketType::ALL {
             for theirs in SocketType::ALL {
-                assert_eq!(
-                    ours.accepts(theirs),
-                    theirs.accepts(ours),
-                    "{ours} {theirs}"
-                );
+                assert_eq!(ours.accepts(theirs), theirs.accepts(ours), "{ours} {theirs}");
                 pairs += usize::from(ours.accepts(theirs));
             }
         }

@@ -38,10 +38,7 @@ pub enum Removed {
 impl<K: Copy + Ord> SubscriptionIndex<K> {
     /// An index without subscriptions.
     pub fn new() -> Self {
-        SubscriptionIndex {
-            prefixes: PrefixMap::new(),
-            by_key: BTreeMap::new(),
-        }
+        SubscriptionIndex { prefixes: PrefixMap::new(), by_key: BTreeMap::new() }
     }
 
     /// `key` wants what begins with `prefix`. Returns true if nobody had that prefix before.
@@ -60,8 +57,7 @@ impl<K: Copy + Ord> SubscriptionIndex<K> {
         }
         let prefix: Arc<[u8]> = Arc::from(prefix);
         own.insert(prefix.clone());
-        self.prefixes
-            .insert_new(prefix, SmallVec::from_slice(&[key]));
+        self.prefixes.insert_new(prefix, SmallVec::from_slice(&[key]));
         true
     }
 
@@ -76,11 +72,7 @@ impl<K: Copy + Ord> SubscriptionIndex<K> {
         if own.is_empty() {
             self.by_key.remove(&key);
         }
-        if self.drop_key(prefix, key) {
-            Removed::Last
-        } else {
-            Removed::Others
-        }
+        if self.drop_key(prefix, key) { Removed::Last } else { Removed::Others }
     }
 
     /// `key` is gone: remove its subscriptions. `f` is called with each prefix, in lexicographic order,
@@ -131,11 +123,7 @@ impl<K: Copy + Ord> SubscriptionIndex<K> {
     }
 
     /// The memory in which `holder` has this prefix already.
-    fn shared_prefix(
-        by_key: &BTreeMap<K, BTreeSet<Arc<[u8]>>>,
-        holder: K,
-        prefix: &[u8],
-    ) -> Arc<[u8]> {
+    fn shared_prefix(by_key: &BTreeMap<K, BTreeSet<Arc<[u8]>>>, holder: K, prefix: &[u8]) -> Arc<[u8]> {
         let known = by_key.get(&holder).and_then(|own| own.get(prefix));
         known.cloned().unwrap_or_else(|| Arc::from(prefix))
     }
@@ -157,9 +145,7 @@ pub struct SubscriptionSet {
 impl SubscriptionSet {
     /// A set without prefixes, which matches nothing.
     pub fn new() -> Self {
-        SubscriptionSet {
-            prefixes: PrefixMap::new(),
-        }
+        SubscriptionSet { prefixes: PrefixMap::new() }
     }
 
     /// Add a prefix. Returns true if it was not there before, so that peers are to be told.
@@ -264,10 +250,7 @@ mod tests {
         let mut gone = Vec::new();
         index.remove_key(7, |prefix, last| gone.push((prefix.to_vec(), last)));
         let expected = [("", true), ("a", false), ("ab", true), ("b", true)];
-        assert_eq!(
-            gone,
-            expected.map(|(prefix, last)| (prefix.as_bytes().to_vec(), last))
-        );
+        assert_eq!(gone, expected.map(|(prefix, last)| (prefix.as_bytes().to_vec(), last)));
         assert_eq!(matches(&index, "abc"), [8]);
         index.remove_key(99, |_, _| panic!("this key has no subscriptions"));
     }

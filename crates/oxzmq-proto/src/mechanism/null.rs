@@ -23,11 +23,7 @@ impl Null {
     pub(super) fn new(config: &HandshakeConfig) -> Self {
         let mut ready = b"\x05READY".to_vec();
         ready.extend_from_slice(&our_metadata(config));
-        Null {
-            socket_type: config.socket_type,
-            ready: Some(ready),
-            peer: None,
-        }
+        Null { socket_type: config.socket_type, ready: Some(ready), peer: None }
     }
 }
 
@@ -49,11 +45,7 @@ impl Mechanism for Null {
     }
 
     fn status(&self) -> Status {
-        if self.ready.is_none() && self.peer.is_some() {
-            Status::Ready
-        } else {
-            Status::Waiting
-        }
+        if self.ready.is_none() && self.peer.is_some() { Status::Ready } else { Status::Waiting }
     }
 
     fn peer_properties(&mut self) -> Properties {
