@@ -141,8 +141,12 @@ impl Decoder {
                 break;
             }
             at += header.len + size;
-            let frame = Frame::copy_from_prefix(body, size);
-            self.accept(header.flags, frame, out, controls)?;
+            if header.flags & (MORE | COMMAND) == 0 && self.is_between_messages() {
+                push_single(body, size, out);
+            } else {
+                let frame = Frame::copy_from_slice(&body[..size]);
+                self.accept(header.flags, frame, out, controls)?;
+            }
         }
         Ok(at)
     }
@@ -240,8 +244,13 @@ impl Decoder {
         Ok(())
     }
 
-    /// Take in a whole frame. Traffic encryption, once there is any, opens the frame here.
+    /// Whether the next frame may be a message by itself, with nothing to check about that.
     #[inline]
+    fn is_between_messages(&self) -> bool {
+        self.partial.is_empty() && self.replies.is_none()
+    }
+
+    /// Take in a whole frame. Traffic encryption, once there is any, opens the frame here.
     fn accept(
         &mut self,
         flags: u8,
@@ -267,6 +276,21 @@ impl Decoder {
             out.push_back(mem::take(&mut self.partial));
         }
         Ok(())
+    }
+}
+
+/// The hot path: a message of one frame, the first `size` octets of `body`.
+#[inline]
+fn push_single(body: &[u8], size: usize, out: &mut VecDeque<Message>) {
+    if size <= Frame::INLINE_MAX
+        && let Some(data) = body.first_chunk()
+    {
+        out.push_back(Message::single(Frame::new()));
+        if let Some(frame) = out.back_mut().and_then(Message::first_mut) {
+            frame.set_inline(data, size);
+        }
+    } else {
+        out.push_back(Message::single(&body[..size]));
     }
 }
 
