@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn order_is_kept_across_segments_and_partial_writes() {
-        for step in [1, 7, 4096, 5003, 100_000] {
+        for step in [7, 101, 4096, 5003, 100_000] {
             let (mut out, all) = mixed();
             let mut written = 0;
             while !out.is_empty() {
