@@ -6,6 +6,7 @@ use std::mem;
 use crate::command::{self, Traffic};
 use crate::header::{COMMAND, Header, MORE};
 use crate::limits::COMMAND_OVERHEAD;
+use crate::reply_check::ReplyCheck;
 use crate::{Frame, Limits, Message, ProtocolError, Version};
 
 /// Bodies from this many octets on may be read straight into their final buffer; see [`Decoder::body`].
@@ -313,32 +314,4 @@ fn accept_command(
         Traffic::Unknown => {}
     }
     Ok(())
-}
-
-/// Where in a reply the next frame is.
-#[derive(Clone, Copy, Default, Debug)]
-enum ReplyCheck {
-    #[default]
-    First,
-    /// Behind a request id, which is let through even if none was asked for: its socket drops it.
-    AfterId,
-    Body,
-}
-
-impl ReplyCheck {
-    fn frame(&mut self, more: bool, length: usize, index: usize) -> Result<(), ProtocolError> {
-        *self = match (*self, more, length) {
-            (ReplyCheck::First | ReplyCheck::AfterId, true, 0) => ReplyCheck::Body,
-            (ReplyCheck::First, true, 4) => ReplyCheck::AfterId,
-            (ReplyCheck::Body, true, _) => ReplyCheck::Body,
-            (ReplyCheck::Body, false, _) => ReplyCheck::First,
-            _ => {
-                return Err(ProtocolError::ReplyFormat {
-                    frame: index,
-                    length,
-                });
-            }
-        };
-        Ok(())
-    }
 }
