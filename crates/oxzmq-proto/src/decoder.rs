@@ -6,6 +6,7 @@ use std::mem;
 use crate::command::{self, Traffic};
 use crate::header::{COMMAND, Header, MORE};
 use crate::limits::COMMAND_OVERHEAD;
+use crate::reply_check::ReplyCheck;
 use crate::{Frame, Limits, Message, ProtocolError, Version};
 
 /// Bodies from this many octets on may be read straight into their final buffer; see [`Decoder::body`].
@@ -130,8 +131,12 @@ impl Decoder {
                 break;
             }
             at += header.len + size;
-            let frame = Frame::copy_from_prefix(body, size);
-            self.accept(header.flags, frame, out, controls)?;
+            if header.flags & (MORE | COMMAND) == 0 && self.is_between_messages() {
+                push_single(body, size, out);
+            } else {
+                let frame = Frame::copy_from_slice(&body[..size]);
+                self.accept(header.flags, frame, out, controls)?;
+            }
         }
         Ok(at)
     }
@@ -221,8 +226,13 @@ impl Decoder {
         Ok(())
     }
 
-    /// Take in a whole frame. Traffic encryption, once there is any, opens the frame here.
+    /// Whether the next frame may be a message by itself, with nothing to check about that.
     #[inline]
+    fn is_between_messages(&self) -> bool {
+        self.partial.is_empty() && self.replies.is_none()
+    }
+
+    /// Take in a whole frame. Traffic encryption, once there is any, opens the frame here.
     fn accept(
         &mut self,
         flags: u8,
@@ -251,6 +261,21 @@ impl Decoder {
     }
 }
 
+/// The hot path: a message of one frame, the first `size` octets of `body`.
+#[inline]
+fn push_single(body: &[u8], size: usize, out: &mut VecDeque<Message>) {
+    if size <= Frame::INLINE_MAX
+        && let Some(data) = body.first_chunk()
+    {
+        out.push_back(Message::single(Frame::new()));
+        if let Some(frame) = out.back_mut().and_then(Message::first_mut) {
+            frame.set_inline(data, size);
+        }
+    } else {
+        out.push_back(Message::single(&body[..size]));
+    }
+}
+
 /// Commands may come between the frames of a message, and leave it alone.
 #[cold]
 fn accept_command(body: Frame, out: &mut VecDeque<Message>, controls: &mut Vec<Control>) -> Result<(), ProtocolError> {
@@ -266,29 +291,4 @@ fn accept_command(body: Frame, out: &mut VecDeque<Message>, controls: &mut Vec<C
         Traffic::Unknown => {}
     }
     Ok(())
-}
-
-/// Where in a reply the next frame is.
-#[derive(Clone, Copy, Default, Debug)]
-enum ReplyCheck {
-    #[default]
-    First,
-    /// Behind a request id, which is let through even if none was asked for: its socket drops it.
-    AfterId,
-    Body,
-}
-
-impl ReplyCheck {
-    fn frame(&mut self, more: bool, length: usize, index: usize) -> Result<(), ProtocolError> {
-        *self = match (*self, more, length) {
-            (ReplyCheck::First | ReplyCheck::AfterId, true, 0) => ReplyCheck::Body,
-            (ReplyCheck::First, true, 4) => ReplyCheck::AfterId,
-            (ReplyCheck::Body, true, _) => ReplyCheck::Body,
-            (ReplyCheck::Body, false, _) => ReplyCheck::First,
-            _ => {
-                return Err(ProtocolError::ReplyFormat { frame: index, length });
-            }
-        };
-        Ok(())
-    }
 }

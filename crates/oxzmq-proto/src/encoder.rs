@@ -4,9 +4,6 @@ use crate::header::{COMMAND, Header, MAX_HEADER, MORE};
 use crate::limits::MAX_PING_CONTEXT;
 use crate::{Frame, Kind, Message, OutBuf, Version};
 
-/// Octets of a short frame's header in every version.
-const SHORT_HEADER: usize = 2;
-
 /// Turns messages into bytes, in the form that one connection's version asks for.
 #[derive(Debug)]
 pub struct Encoder {
@@ -77,20 +74,18 @@ impl Encoder {
         out.put_bytes(frame.into_bytes());
     }
 
-    /// Header and body in one append of constant size. The short form always fits.
+    /// Header and body of an inline frame. The short form always fits.
     #[inline]
     fn put_inline(&self, flags: u8, body: &[u8; Frame::INLINE_MAX], len: usize, out: &mut OutBuf) {
-        let mut whole = [0; SHORT_HEADER + Frame::INLINE_MAX];
-        (whole[0], whole[1]) = if self.version.is_v1() { (len as u8 + 1, flags) } else { (flags, len as u8) };
-        whole[SHORT_HEADER..].copy_from_slice(body);
-        out.put_prefix(&whole, SHORT_HEADER + len);
+        let header = if self.version.is_v1() { [len as u8 + 1, flags] } else { [flags, len as u8] };
+        out.put_prefix(&header, body, len);
     }
 
     #[inline]
     fn put_header(&self, flags: u8, size: usize, out: &mut OutBuf) {
         let mut header = [0; MAX_HEADER];
         let len = Header::write(self.version, flags, size, &mut header);
-        out.put_prefix(&header, len);
+        out.put(&header[..len]);
     }
 
     fn put_command(&self, parts: &[&[u8]], out: &mut OutBuf) {

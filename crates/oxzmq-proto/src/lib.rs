@@ -66,6 +66,7 @@ mod message;
 mod outbuf;
 mod prefix_map;
 mod properties;
+mod reply_check;
 mod socket_type;
 mod subscription;
 mod version;

@@ -98,6 +98,12 @@ impl Message {
         self.frames.first()
     }
 
+    /// The first frame, to be changed in place.
+    #[inline]
+    pub(crate) fn first_mut(&mut self) -> Option<&mut Frame> {
+        self.frames.first_mut()
+    }
+
     /// The last frame.
     #[inline]
     pub fn last(&self) -> Option<&Frame> {

