@@ -144,6 +144,8 @@ struct State {
     lease: Lease,
     recv_wakers: Vec<Waker>,
     send_wakers: Vec<Waker>,
+    /// Connections whose messages gather: flushed by the next thread that finds nothing to do.
+    deferred: Vec<Arc<Session>>,
 }
 
 impl State {
@@ -174,6 +176,7 @@ impl Core {
                 lease: Lease::default(),
                 recv_wakers: Vec::new(),
                 send_wakers: Vec::new(),
+                deferred: Vec::new(),
             }),
             recv_cond: Condvar::new(),
             send_cond: Condvar::new(),
@@ -196,10 +199,11 @@ impl Core {
             }
             let got = state.recv();
             if let Ok(None) = got {
-                let wakes = state.peers.take_wakes();
-                if !wakes.is_empty() {
+                if let Some(work) = state.take_work() {
                     // Making room may decode what a connection still holds.
-                    state = self.run_unlocked(state, wakes);
+                    drop(state);
+                    work.run();
+                    state = self.state.lock();
                     continue;
                 }
                 let left = match until.left() {
@@ -232,6 +236,13 @@ impl Core {
                 Err(NotSent::Refused(kind, back)) => break Err(SendError::new(kind, back)),
                 Err(NotSent::Full(back)) => {
                     message = back;
+                    if let Some(work) = state.take_work() {
+                        // Writing what has gathered makes room.
+                        drop(state);
+                        work.run();
+                        state = self.state.lock();
+                        continue;
+                    }
                     let left = match until.left() {
                         Err(error) => break Err(SendError::new(error, message)),
                         Ok(left) => left,
@@ -254,13 +265,12 @@ impl Core {
             }
             let got = state.recv().transpose();
             if got.is_none() {
-                let wakes = state.peers.take_wakes();
-                if wakes.is_empty() {
+                let Some(work) = state.take_work() else {
                     push_waker(&mut state.recv_wakers, waker);
                     return None;
-                }
+                };
                 drop(state);
-                wakes.run();
+                work.run();
                 continue;
             }
             self.leave(state, false);
@@ -275,21 +285,28 @@ impl Core {
         waker: &Waker,
     ) -> Result<Result<(), SendError>, Message> {
         message.set_properties(None);
-        let mut state = self.state.lock();
-        if let Err(error) = state.alive() {
-            return Ok(Err(SendError::new(error, message)));
-        }
-        let result = match state.send(message) {
-            Ok(()) => Ok(()),
-            Err(NotSent::Refused(kind, back)) => Err(SendError::new(kind, back)),
-            Err(NotSent::Full(back)) => {
-                push_waker(&mut state.send_wakers, waker);
-                self.leave(state, false);
-                return Err(back);
+        loop {
+            let mut state = self.state.lock();
+            if let Err(error) = state.alive() {
+                return Ok(Err(SendError::new(error, message)));
             }
-        };
-        self.leave(state, false);
-        Ok(result)
+            let result = match state.send(message) {
+                Ok(()) => Ok(()),
+                Err(NotSent::Refused(kind, back)) => Err(SendError::new(kind, back)),
+                Err(NotSent::Full(back)) => {
+                    let Some(work) = state.take_work() else {
+                        push_waker(&mut state.send_wakers, waker);
+                        return Err(back);
+                    };
+                    drop(state);
+                    work.run();
+                    message = back;
+                    continue;
+                }
+            };
+            self.leave(state, false);
+            return Ok(result);
+        }
     }
 
     /// What a call would find now. Registers `waker`, if given, for what does not hold.
@@ -298,9 +315,10 @@ impl Core {
         loop {
             state.alive()?;
             let ready = state.ready(want);
-            let wakes = state.peers.take_wakes();
-            if !wakes.is_empty() {
-                state = self.run_unlocked(state, wakes);
+            if let Some(work) = state.take_work() {
+                drop(state);
+                work.run();
+                state = self.state.lock();
                 continue;
             }
             if let Some(waker) = waker {
@@ -354,12 +372,6 @@ impl Core {
         }
     }
 
-    fn run_unlocked<'a>(&'a self, state: MutexGuard<'a, State>, wakes: Wakes) -> MutexGuard<'a, State> {
-        drop(state);
-        wakes.run();
-        self.state.lock()
-    }
-
     // ---- waiting ---------------------------------------------------------------------------------------
 
     /// Waits once: until something changed, the time is over, or for no reason at all. The caller looks
@@ -374,18 +386,12 @@ impl Core {
             && state.leader.is_none()
         {
             self.start_leading(&mut state, net, want);
-            let wakes = state.peers.take_wakes();
             drop(state);
-            wakes.run();
             self.lead(net, timeout);
             let mut state = self.state.lock();
             state.leader = None;
             state.lease.used = true;
             return state;
-        }
-        let wakes = state.peers.take_wakes();
-        if !wakes.is_empty() {
-            return self.run_unlocked(state, wakes);
         }
         let cond = if want.recv {
             state.recv_sleepers += 1;
@@ -530,6 +536,14 @@ impl Core {
     /// The peer's outbound queue has room again. The caller holds none of its session's locks.
     pub(crate) fn peer_writable(&self, id: PeerId) {
         self.update(|state| state.pattern.writable(&mut state.peers, id));
+    }
+
+    /// A connection's messages gather: a thread of this socket that is about to wait writes them first.
+    pub(crate) fn deferred(&self, session: Arc<Session>) {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Open && !state.deferred.iter().any(|known| Arc::ptr_eq(known, &session)) {
+            state.deferred.push(session);
+        }
     }
 
     /// Changes the state, signals what has become possible, and runs the wake-ups.
@@ -721,6 +735,7 @@ impl Core {
             return false;
         }
         state.phase = Phase::Closed;
+        state.deferred.clear(); // closing flushes
         self.signal_all(&mut state);
         // Lingering is the I/O thread's work.
         if state.lease.leased
@@ -774,7 +789,28 @@ impl Core {
     }
 }
 
+/// What a thread does before it waits, with the socket's lock released.
+struct Work {
+    wakes: Wakes,
+    deferred: Vec<Arc<Session>>,
+}
+
+impl Work {
+    fn run(self) {
+        self.wakes.run();
+        for session in self.deferred {
+            session.flush();
+        }
+    }
+}
+
 impl State {
+    /// What is left to do before this thread may wait; `None` when nothing is.
+    fn take_work(&mut self) -> Option<Work> {
+        let work = Work { wakes: self.peers.take_wakes(), deferred: std::mem::take(&mut self.deferred) };
+        (!work.wakes.is_empty() || !work.deferred.is_empty()).then_some(work)
+    }
+
     fn recv(&mut self) -> Result<Option<Message>> {
         self.pattern.recv(&mut self.peers)
     }

@@ -229,7 +229,13 @@ impl Peers {
                 }
                 Ok(())
             }
-            Push::Full(message) => Err(PushError::Full(message)),
+            Push::Full { message, wake } => {
+                if wake {
+                    let far = Arc::clone(&peer.far);
+                    self.wakes.0.push(Wake::Data(far));
+                }
+                Err(PushError::Full(message))
+            }
             Push::Closed(message) => Err(PushError::Gone(message)),
         }
     }

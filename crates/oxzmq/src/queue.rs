@@ -8,6 +8,9 @@
 //! * `producer_blocked` is set by a push that found the queue full. The consumer that makes room clears
 //!   it and must wake the producer.
 //!
+//! A consumer may also let messages *gather*: it is then woken by the push that makes enough of them, or
+//! that finds the queue full.
+//!
 //! The high-water mark counts what waits here *and* what the consumer has taken but not yet reported
 //! as read, so taking a whole batch does not let twice as much in.
 
@@ -29,9 +32,20 @@ struct Inner {
     /// Keep only the newest message (the CONFLATE option).
     conflate: bool,
     consumer_asleep: bool,
+    /// The consumer lets messages gather: it wants to be woken when this many bytes are queued, or when the
+    /// queue is full.
+    wake_at: usize,
+    /// Bytes queued, with a little for each message.
+    bytes: usize,
     producer_blocked: bool,
     closed: bool,
 }
+
+/// What a message counts for besides its own bytes when messages gather.
+const PER_MESSAGE: usize = 16;
+
+/// Value of `wake_at` when the consumer does not let messages gather.
+const NEVER: usize = usize::MAX;
 
 impl Inner {
     fn room(&self) -> usize {
@@ -43,7 +57,11 @@ impl Inner {
     }
 
     fn wake_consumer(&mut self) -> bool {
-        std::mem::take(&mut self.consumer_asleep)
+        let enough = self.bytes >= self.wake_at;
+        if enough {
+            self.wake_at = NEVER;
+        }
+        std::mem::take(&mut self.consumer_asleep) || enough
     }
 
     fn wake_producer(&mut self) -> bool {
@@ -56,8 +74,9 @@ impl Inner {
 pub(crate) enum Push {
     /// It is queued; `wake` asks the caller to wake the consumer.
     Queued { wake: bool },
-    /// The high-water mark is reached; the consumer will wake the producer when there is room.
-    Full(Message),
+    /// The high-water mark is reached; the consumer will wake the producer when there is room. `wake` asks
+    /// the caller to wake the consumer.
+    Full { message: Message, wake: bool },
     /// The other end is gone.
     Closed(Message),
 }
@@ -79,6 +98,8 @@ impl Queue {
                 capacity,
                 conflate,
                 consumer_asleep: true,
+                wake_at: NEVER,
+                bytes: 0,
                 producer_blocked: false,
                 closed: false,
             }),
@@ -92,14 +113,17 @@ impl Queue {
         }
         if inner.conflate {
             inner.items.clear();
+            inner.bytes = 0;
             // Conflated queues hold one part: the last one written replaces all before it.
             while message.len() > 1 {
                 message.pop_front();
             }
         } else if inner.room() == 0 {
             inner.producer_blocked = true;
-            return Push::Full(message);
+            let wake = std::mem::replace(&mut inner.wake_at, NEVER) != NEVER;
+            return Push::Full { message, wake };
         }
+        inner.bytes += message.byte_len() + PER_MESSAGE;
         inner.items.push_back(message);
         Push::Queued { wake: inner.wake_consumer() }
     }
@@ -111,6 +135,7 @@ impl Queue {
         if inner.closed {
             return false;
         }
+        inner.bytes += message.byte_len() + PER_MESSAGE;
         inner.items.push_back(message);
         inner.wake_consumer()
     }
@@ -151,7 +176,24 @@ impl Queue {
         std::mem::swap(&mut inner.items, into);
         inner.unread += into.len();
         inner.consumer_asleep = into.is_empty();
+        inner.bytes = 0;
+        inner.wake_at = NEVER;
         inner.wake_producer()
+    }
+
+    /// For a consumer that was woken: lets messages gather until there are `bytes` of them. False when that
+    /// many are there already or the queue is full: then they are to be taken now.
+    pub(crate) fn gather(&self, bytes: usize) -> bool {
+        let mut inner = self.inner.lock();
+        let gather = inner.bytes < bytes && !inner.producer_blocked;
+        inner.wake_at = if gather { bytes } else { NEVER };
+        gather
+    }
+
+    /// True when enough has gathered, or the producer waits for room.
+    pub(crate) fn presses(&self, bytes: usize) -> bool {
+        let inner = self.inner.lock();
+        inner.bytes >= bytes || inner.producer_blocked
     }
 
     /// Reports progress in the middle of a batch; true asks the caller to wake the producer.
@@ -187,8 +229,11 @@ impl Queue {
 
     /// Drops what is queued (stale subscriptions before a reconnect).
     pub(crate) fn clear(&self) {
-        let items = std::mem::take(&mut self.inner.lock().items);
-        drop(items);
+        let mut inner = self.inner.lock();
+        inner.bytes = 0;
+        let items = std::mem::take(&mut inner.items);
+        drop(inner);
+        drop(items); // perhaps many: not under the lock
     }
 
     /// No more pushes are accepted; what is queued can still be taken.
@@ -213,10 +258,10 @@ mod tests {
         }
         let mut taken = VecDeque::new();
         assert!(!queue.take(&mut taken, 0), "taking makes no room");
-        assert!(matches!(queue.push("x".into()), Push::Full(_)));
+        assert!(matches!(queue.push("x".into()), Push::Full { .. }));
         assert!(queue.report(1), "reading one makes room, and the producer was waiting");
         assert!(matches!(queue.push("x".into()), Push::Queued { wake: false }));
-        assert!(matches!(queue.push("y".into()), Push::Full(_)));
+        assert!(matches!(queue.push("y".into()), Push::Full { .. }));
     }
 
     #[test]
@@ -230,6 +275,21 @@ mod tests {
         taken.clear();
         queue.take(&mut taken, 2);
         assert!(matches!(queue.push("c".into()), Push::Queued { wake: true }));
+    }
+
+    #[test]
+    fn gathering_ends_with_enough_bytes_or_a_full_queue() {
+        let queue = Queue::new(3, false);
+        let message = || Message::from(vec![0; 100]);
+        assert!(matches!(queue.push(message()), Push::Queued { wake: true }));
+        assert!(queue.gather(200), "not enough yet");
+        assert!(matches!(queue.push(message()), Push::Queued { wake: true }), "now there is");
+        assert!(queue.presses(200));
+        assert!(!queue.gather(200));
+        assert!(queue.gather(10_000));
+        assert!(matches!(queue.push(message()), Push::Queued { wake: false }));
+        assert!(matches!(queue.push(message()), Push::Full { wake: true, .. }), "full: gathering is over");
+        assert!(matches!(queue.push(message()), Push::Full { wake: false, .. }));
     }
 
     #[test]

@@ -41,6 +41,10 @@ const EVENTS_PER_WAIT: usize = 256;
 /// left alone for long; long enough to cost nothing next to the traffic that made the lease.
 const LEASE_TICK: Duration = Duration::from_millis(1);
 
+/// How often connections whose messages gather are looked at: what a sender leaves behind waits for two of
+/// these at most.
+const REST_TICK: Duration = Duration::from_micros(100);
+
 /// Pause after the system ran out of descriptors at accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -52,6 +56,7 @@ enum Command {
     Forget(u64),
     Leased(Weak<Core>),
     Flush(Arc<Session>),
+    WatchRest(Weak<Session>),
     Listen(Arc<Listener>),
     Connect(Arc<Connector>),
     Cancel(Arc<Connector>),
@@ -132,6 +137,11 @@ impl Reactor {
 
     pub(crate) fn flush(&self, session: Arc<Session>) {
         self.post(Command::Flush(session));
+    }
+
+    /// Looks after a connection whose messages gather in the sender's hands.
+    pub(crate) fn watch_rest(&self, session: &Arc<Session>) {
+        self.post(Command::WatchRest(Arc::downgrade(session)));
     }
 
     pub(crate) fn listen(&self, listener: Arc<Listener>) {
@@ -263,6 +273,9 @@ struct Worker {
     timer_sequence: u64,
     leases: Vec<Weak<Core>>,
     next_tick: Instant,
+    /// Connections whose messages gather, and when each was last seen flushed.
+    gathering: Vec<(Weak<Session>, u64)>,
+    next_rest: Instant,
 }
 
 impl Worker {
@@ -276,6 +289,8 @@ impl Worker {
             timer_sequence: 0,
             leases: Vec::new(),
             next_tick: Instant::now(),
+            gathering: Vec::new(),
+            next_rest: Instant::now(),
         }
     }
 
@@ -327,6 +342,12 @@ impl Worker {
                     }
                 }
                 Command::Flush(session) => session.flush(),
+                Command::WatchRest(session) => {
+                    if self.gathering.is_empty() {
+                        self.next_rest = Instant::now() + REST_TICK;
+                    }
+                    self.gathering.push((session, 0));
+                }
                 Command::Listen(listener) => self.listen(listener),
                 Command::Connect(connector) => self.connect(connector),
                 Command::Cancel(connector) => self.sources.retain(|_, source| match source {
@@ -366,7 +387,7 @@ impl Worker {
 
     /// Runs what is due and returns how long until the next is.
     fn run_timers(&mut self) -> Option<Duration> {
-        if self.timers.is_empty() && self.leases.is_empty() {
+        if self.timers.is_empty() && self.leases.is_empty() && self.gathering.is_empty() {
             return None;
         }
         let now = Instant::now();
@@ -380,9 +401,17 @@ impl Worker {
             self.next_tick = now + LEASE_TICK;
             self.leases.retain(|core| core.upgrade().is_some_and(|core| core.lease_tick()));
         }
+        if !self.gathering.is_empty() && now >= self.next_rest {
+            self.next_rest = now + REST_TICK;
+            self.gathering.retain_mut(|(session, seen)| {
+                let next = session.upgrade().and_then(|session| session.deferred_tick(*seen));
+                next.map(|flushed| *seen = flushed).is_some()
+            });
+        }
         let timer = self.timers.first_key_value().map(|((at, _), _)| *at);
         let tick = (!self.leases.is_empty()).then_some(self.next_tick);
-        let next = timer.into_iter().chain(tick).min()?;
+        let rest = (!self.gathering.is_empty()).then_some(self.next_rest);
+        let next = timer.into_iter().chain(tick).chain(rest).min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 

@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,15 @@ const STEPS_PER_VISIT: usize = 8;
 /// A send this soon after the last flush belongs to a flood: the I/O thread gathers it with its successors.
 /// A later one is a request, a reply, a lone message: it goes out at once, in the sender's own thread.
 const FLOOD_GAP: Duration = Duration::from_micros(20);
+
+/// So many sends in quick succession make a flood that is expected to go on. Its messages are gathered, and
+/// written by the sender itself when there are [`GATHER`] bytes, or when it waits for anything; the I/O
+/// thread sees to it that what is left behind does not wait for long. Shorter bursts are handed to the I/O
+/// thread at once.
+const FLOOD_STREAK: u32 = 6;
+
+/// Bytes that a flood gathers before they are written.
+const GATHER: usize = 32 * 1024;
 
 thread_local! {
     static READ: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -95,6 +104,10 @@ pub(crate) struct Session {
     watched: Mutex<Watched>,
     /// When the last flush ended, in nanoseconds of [`clock`]. A hint: any value is correct.
     last_flush: AtomicU64,
+    /// Sends in quick succession so far. A hint, too.
+    streak: AtomicU32,
+    /// The I/O thread looks after what has gathered; see [`Session::deferred_tick`].
+    watched_for_rest: AtomicBool,
     life: Mutex<Life>,
     heartbeat: Heartbeat,
     notify: bool,
@@ -194,6 +207,8 @@ impl Session {
             rx: Mutex::default(),
             watched: Mutex::default(),
             last_flush: AtomicU64::new(0),
+            streak: AtomicU32::new(0),
+            watched_for_rest: AtomicBool::new(false),
             life: Mutex::new(Life::Open),
             heartbeat: Heartbeat {
                 interval: options.heartbeat_interval.filter(|interval| !interval.is_zero()),
@@ -333,6 +348,20 @@ impl Session {
         self.watch(None, |interest| Interest { write: false, ..interest });
         self.tx.lock().blocked = false;
         self.flush();
+    }
+
+    /// The I/O thread's look at a connection whose messages gather; `seen` is what the last look returned.
+    /// `None` ends the watch: nobody has written for a tick, so what is left is written here.
+    pub(crate) fn deferred_tick(self: &Arc<Self>, seen: u64) -> Option<u64> {
+        let flushed = self.last_flush.load(Ordering::Relaxed);
+        if flushed != seen {
+            return Some(flushed);
+        }
+        self.streak.store(0, Ordering::Relaxed);
+        // Before the flush, see `data_ready`.
+        self.watched_for_rest.store(false, Ordering::SeqCst);
+        self.flush();
+        None
     }
 
     // ---- receiving -------------------------------------------------------------------------------------
@@ -755,11 +784,27 @@ impl Session {
 
 impl FarEnd for Session {
     fn data_ready(self: Arc<Self>) {
-        let flood = clock().saturating_sub(self.last_flush.load(Ordering::Relaxed)) < nanos(FLOOD_GAP);
-        match self.core.existing_net() {
-            Some(net) if flood => net.reactor.flush(Arc::clone(&self)),
-            _ => self.flush(),
+        let Some(net) = self.core.existing_net() else { return };
+        if self.outbound.presses(GATHER) {
+            return self.flush();
         }
+        let since = clock().saturating_sub(self.last_flush.load(Ordering::Relaxed));
+        if since >= nanos(FLOOD_GAP) {
+            self.streak.store(0, Ordering::Relaxed);
+            return self.flush();
+        }
+        if self.streak.fetch_add(1, Ordering::Relaxed) < FLOOD_STREAK {
+            return net.reactor.flush(Arc::clone(&self));
+        }
+        if !self.outbound.gather(GATHER) {
+            return self.flush();
+        }
+        // The order matters: gathering began above, and only then is the watch looked at. Should the I/O
+        // thread be about to end its watch, it has not yet taken what gathered, and will.
+        if !self.watched_for_rest.swap(true, Ordering::SeqCst) {
+            net.reactor.watch_rest(&self);
+        }
+        self.core.deferred(Arc::clone(&self));
     }
 
     fn room_ready(self: Arc<Self>) {
