@@ -89,10 +89,12 @@ pub(crate) enum Until {
     Now,
     Deadline(Instant),
     Forever,
+    /// As the socket's option says, which is only looked up by a call that has to wait.
+    Option,
 }
 
 impl Until {
-    pub(crate) fn after(timeout: Option<Duration>) -> Self {
+    fn after(timeout: Option<Duration>) -> Self {
         match timeout {
             None => Self::Forever,
             Some(Duration::ZERO) => Self::Now,
@@ -101,8 +103,13 @@ impl Until {
     }
 
     /// Time left; an error when there is none.
-    fn left(self) -> Result<Option<Duration>> {
-        match self {
+    fn left(&mut self, option: impl FnOnce() -> Option<Duration>) -> Result<Option<Duration>> {
+        if let Self::Option = self {
+            *self = Self::after(option());
+        }
+        match *self {
+            // After the lines above it is one of the others.
+            Self::Option => Ok(None),
             Self::Now => Err(ErrorKind::WouldBlock.into()),
             Self::Forever => Ok(None),
             Self::Deadline(deadline) => match deadline.checked_duration_since(Instant::now()) {
@@ -189,41 +196,50 @@ impl Core {
 
     // ---- sending and receiving -------------------------------------------------------------------------
 
-    pub(crate) fn recv(self: &Arc<Self>, until: Until) -> Result<Message> {
+    pub(crate) fn recv(self: &Arc<Self>, mut until: Until) -> Result<Message> {
         let mut state = self.state.lock();
         let mut waited = false;
         let mut polled = false;
-        let result = loop {
-            if let Err(error) = state.alive() {
-                break Err(error);
-            }
-            let got = state.recv();
-            if let Ok(None) = got {
-                if let Some(work) = state.take_work() {
-                    // Making room may decode what a connection still holds.
-                    drop(state);
-                    work.run();
-                    state = self.state.lock();
-                    continue;
+        loop {
+            let got = match state.alive() {
+                Ok(()) => state.pattern_recv(),
+                Err(error) => Err(error),
+            };
+            match got {
+                // Returned as it is: every detour costs a copy of the message.
+                Ok(Some(message)) => {
+                    self.leave(state, waited);
+                    return Ok(message);
                 }
-                let left = match until.left() {
-                    // Nobody else reads a leased set: look once before giving up.
-                    Err(_) if !polled && state.lease.leased && state.leader.is_none() => Some(Duration::ZERO),
-                    Err(error) => break Err(error),
-                    Ok(left) => left,
-                };
-                polled = left == Some(Duration::ZERO);
-                waited = true;
-                state = self.wait(state, Want::RECV, left);
+                Err(error) => {
+                    self.leave(state, waited);
+                    return Err(error);
+                }
+                Ok(None) => {}
+            }
+            if let Some(work) = state.take_work() {
+                // Making room may decode what a connection still holds.
+                drop(state);
+                work.run();
+                state = self.state.lock();
                 continue;
             }
-            break got.and_then(|message| message.ok_or_else(|| ErrorKind::WouldBlock.into()));
-        };
-        self.leave(state, waited);
-        result
+            let left = match until.left(|| state.peers.options.recv_timeout) {
+                // Nobody else reads a leased set: look once before giving up.
+                Err(_) if !polled && state.lease.leased && state.leader.is_none() => Some(Duration::ZERO),
+                Err(error) => {
+                    self.leave(state, waited);
+                    return Err(error);
+                }
+                Ok(left) => left,
+            };
+            polled = left == Some(Duration::ZERO);
+            waited = true;
+            state = self.wait(state, Want::RECV, left);
+        }
     }
 
-    pub(crate) fn send(self: &Arc<Self>, mut message: Message, until: Until) -> Result<(), SendError> {
+    pub(crate) fn send(self: &Arc<Self>, mut message: Message, mut until: Until) -> Result<(), SendError> {
         message.set_properties(None);
         let mut state = self.state.lock();
         let mut waited = false;
@@ -231,7 +247,7 @@ impl Core {
             if let Err(error) = state.alive() {
                 break Err(SendError::new(error, message));
             }
-            match state.send(message) {
+            match state.pattern_send(message) {
                 Ok(()) => break Ok(()),
                 Err(NotSent::Refused(kind, back)) => break Err(SendError::new(kind, back)),
                 Err(NotSent::Full(back)) => {
@@ -243,7 +259,7 @@ impl Core {
                         state = self.state.lock();
                         continue;
                     }
-                    let left = match until.left() {
+                    let left = match until.left(|| state.peers.options.send_timeout) {
                         Err(error) => break Err(SendError::new(error, message)),
                         Ok(left) => left,
                     };
@@ -263,7 +279,7 @@ impl Core {
             if let Err(error) = state.alive() {
                 return Some(Err(error));
             }
-            let got = state.recv().transpose();
+            let got = state.pattern_recv().transpose();
             if got.is_none() {
                 let Some(work) = state.take_work() else {
                     push_waker(&mut state.recv_wakers, waker);
@@ -290,7 +306,7 @@ impl Core {
             if let Err(error) = state.alive() {
                 return Ok(Err(SendError::new(error, message)));
             }
-            let result = match state.send(message) {
+            let result = match state.pattern_send(message) {
                 Ok(()) => Ok(()),
                 Err(NotSent::Refused(kind, back)) => Err(SendError::new(kind, back)),
                 Err(NotSent::Full(back)) => {
@@ -345,6 +361,7 @@ impl Core {
     }
 
     /// Ends a call: lets the next waiting thread go on where this one leaves off, and runs the wake-ups.
+    #[inline]
     fn leave(self: &Arc<Self>, mut state: MutexGuard<'_, State>, waited: bool) {
         if waited && state.lease.parked && state.leader.is_none() {
             state.lease.parked = false;
@@ -355,9 +372,9 @@ impl Core {
         if state.recv_sleepers + state.send_sleepers > 0 {
             self.hand_on(&mut state, waited);
         }
-        let wakes = state.peers.take_wakes();
-        drop(state);
-        if !wakes.is_empty() {
+        if state.peers.has_wakes() {
+            let wakes = state.peers.take_wakes();
+            drop(state);
             wakes.run();
         }
     }
@@ -811,11 +828,13 @@ impl State {
         (!work.wakes.is_empty() || !work.deferred.is_empty()).then_some(work)
     }
 
-    fn recv(&mut self) -> Result<Option<Message>> {
+    #[inline]
+    fn pattern_recv(&mut self) -> Result<Option<Message>> {
         self.pattern.recv(&mut self.peers)
     }
 
-    fn send(&mut self, message: Message) -> Result<(), NotSent> {
+    #[inline]
+    fn pattern_send(&mut self, message: Message) -> Result<(), NotSent> {
         self.pattern.send(&mut self.peers, message)
     }
 

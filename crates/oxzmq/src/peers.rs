@@ -216,6 +216,7 @@ impl Peers {
     }
 
     /// Queues a message for a peer.
+    #[inline]
     pub(crate) fn push(&mut self, id: PeerId, message: Message) -> Result<(), PushError> {
         let Some(peer) = self.get_mut(id) else { return Err(PushError::Gone(message)) };
         if peer.gone {
@@ -265,29 +266,43 @@ impl Peers {
     }
 
     /// Takes the next message of a peer. A peer that is gone and has nothing left is removed.
+    #[inline]
     pub(crate) fn pop(&mut self, id: PeerId) -> Option<Message> {
         let peer = self.get_mut(id)?;
-        let mut room = false;
-        let message = if peer.fill(&mut room) { peer.inbox.pop_front() } else { None };
-        let empty_and_gone = message.is_none() && peer.gone;
-        let message = message.map(|mut message| {
-            peer.read += 1;
-            if peer.read >= peer.report_every {
-                room |= peer.inbound.report(std::mem::take(&mut peer.read));
-            }
-            if peer.properties.is_some() {
-                message.set_properties(peer.properties.clone());
-            }
-            message
-        });
-        if room {
+        if peer.inbox.is_empty() && !self.refill(id) {
+            return None;
+        }
+        let peer = self.get_mut(id)?;
+        peer.read += 1;
+        if peer.read >= peer.report_every {
+            self.report(id);
+        }
+        let peer = self.get_mut(id)?;
+        let mut message = peer.inbox.pop_front()?;
+        if let Some(properties) = &peer.properties {
+            message.set_properties(Some(Arc::clone(properties)));
+        }
+        Some(message)
+    }
+
+    /// Fetches what has come for an empty inbox. False when nothing has: then a peer that is gone is removed.
+    fn refill(&mut self, id: PeerId) -> bool {
+        if self.has_input(id) {
+            return true;
+        }
+        if self.get(id).is_some_and(|peer| peer.gone) {
+            self.remove(id);
+        }
+        false
+    }
+
+    /// Tells the far end how many messages have been read.
+    fn report(&mut self, id: PeerId) {
+        let Some(peer) = self.get_mut(id) else { return };
+        if peer.inbound.report(std::mem::take(&mut peer.read)) {
             let far = Arc::clone(&peer.far);
             self.wakes.0.push(Wake::Room(far));
         }
-        if empty_and_gone {
-            self.remove(id);
-        }
-        message
     }
 
     /// True when [`Peers::pop`] has something to give.
@@ -311,6 +326,11 @@ impl Peers {
 
     pub(crate) fn wake(&mut self, wake: Wake) {
         self.wakes.0.push(wake);
+    }
+
+    #[inline]
+    pub(crate) fn has_wakes(&self) -> bool {
+        !self.wakes.is_empty()
     }
 
     pub(crate) fn take_wakes(&mut self) -> Wakes {
@@ -351,6 +371,7 @@ impl FairQueue {
         }
     }
 
+    #[inline]
     pub(crate) fn recv(&mut self, peers: &mut Peers) -> Option<(PeerId, Message)> {
         while let Some(&id) = self.active.front() {
             if let Some(message) = peers.pop(id) {
@@ -419,6 +440,7 @@ impl LoadBalancer {
     }
 
     /// Sends to the next peer with room; gives the message back when there is none.
+    #[inline]
     pub(crate) fn send(&mut self, peers: &mut Peers, mut message: Message) -> Result<PeerId, Message> {
         while let Some(&id) = self.active.front() {
             match peers.push(id, message) {

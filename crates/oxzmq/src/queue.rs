@@ -106,6 +106,7 @@ impl Queue {
         }
     }
 
+    #[inline]
     pub(crate) fn push(&self, mut message: Message) -> Push {
         let mut inner = self.inner.lock();
         if inner.closed {

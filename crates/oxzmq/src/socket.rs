@@ -139,8 +139,7 @@ impl Socket {
     /// of turn; [`ErrorKind::NotSupported`] for types that only receive; [`ErrorKind::HostUnreachable`] for
     /// an unknown routing id (STREAM, mandatory ROUTER); [`ErrorKind::Terminated`]; [`ErrorKind::Closed`].
     pub fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
-        let timeout = self.core.options(|options| options.send_timeout);
-        self.core.send(message.into(), Until::after(timeout))
+        self.core.send(message.into(), Until::Option)
     }
 
     /// Sends a message if that is possible at once.
@@ -166,8 +165,7 @@ impl Socket {
     /// [`ErrorKind::NotSupported`] for types that only send; [`ErrorKind::Terminated`];
     /// [`ErrorKind::Closed`].
     pub fn recv(&self) -> Result<Message> {
-        let timeout = self.core.options(|options| options.recv_timeout);
-        self.core.recv(Until::after(timeout))
+        self.core.recv(Until::Option)
     }
 
     /// Receives a message if one is there.
