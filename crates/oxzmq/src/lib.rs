@@ -54,6 +54,7 @@ mod random;
 mod reactor;
 mod session;
 mod socket;
+mod sync;
 mod sys;
 mod transport;
 

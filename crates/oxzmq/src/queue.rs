@@ -17,7 +17,8 @@
 use std::collections::VecDeque;
 
 use oxzmq_proto::Message;
-use parking_lot::Mutex;
+
+use crate::sync::Mutex;
 
 pub(crate) struct Queue {
     inner: Mutex<Inner>,
@@ -323,5 +324,109 @@ mod tests {
         let mut taken = VecDeque::new();
         queue.take(&mut taken, 0);
         assert_eq!(taken.len(), 1);
+    }
+}
+
+/// Every interleaving of a producer and a consumer that follow the flags: nothing is lost, nothing is out of
+/// order, and nobody sleeps for ever (loom reports a deadlock).
+#[cfg(all(test, oxzmq_loom))]
+mod loom_model {
+    use std::collections::VecDeque;
+
+    use loom::sync::{Arc, Condvar, Mutex};
+    use loom::thread;
+
+    use super::*;
+
+    /// What wakes a thread: a flag that stays set until it is seen, as an eventfd does.
+    #[derive(Default)]
+    struct Bell(Mutex<bool>, Condvar);
+
+    impl Bell {
+        fn ring(&self) {
+            *self.0.lock().unwrap() = true;
+            self.1.notify_one();
+        }
+
+        fn wait(&self) {
+            let mut rung = self.0.lock().unwrap();
+            while !*rung {
+                rung = self.1.wait(rung).unwrap();
+            }
+            *rung = false;
+        }
+    }
+
+    fn run(capacity: usize, messages: u8, gather: Option<usize>) {
+        let queue = Arc::new(Queue::new(capacity, false));
+        let (data, room) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
+        let producer = {
+            let (queue, data, room) = (Arc::clone(&queue), Arc::clone(&data), Arc::clone(&room));
+            thread::spawn(move || {
+                for i in 0..messages {
+                    let mut message = Message::from(vec![i]);
+                    loop {
+                        match queue.push(message) {
+                            Push::Queued { wake } => {
+                                if wake {
+                                    data.ring();
+                                }
+                                break;
+                            }
+                            Push::Full { message: back, wake } => {
+                                if wake {
+                                    data.ring();
+                                }
+                                message = back;
+                                room.wait();
+                            }
+                            Push::Closed(_) => panic!("nobody closes the queue"),
+                        }
+                    }
+                }
+            })
+        };
+        let mut batch = VecDeque::new();
+        let (mut read, mut next) = (0, 0);
+        while next < messages {
+            if queue.take(&mut batch, std::mem::take(&mut read)) {
+                room.ring();
+            }
+            if batch.is_empty() {
+                data.wait();
+                // A consumer that lets messages gather comes back for the rest when told that there is no more.
+                if let Some(bytes) = gather
+                    && queue.gather(bytes)
+                    && next + 1 < messages
+                {
+                    data.wait();
+                }
+            }
+            while let Some(message) = batch.pop_front() {
+                assert_eq!(message.first().unwrap(), &[next][..]);
+                next += 1;
+                read += 1;
+                if queue.report(std::mem::take(&mut read)) {
+                    room.ring();
+                }
+            }
+        }
+        producer.join().unwrap();
+    }
+
+    #[test]
+    fn loom_unbounded() {
+        loom::model(|| run(0, 2, None));
+    }
+
+    #[test]
+    fn loom_bounded_producer_waits_for_room() {
+        loom::model(|| run(1, 2, None));
+    }
+
+    #[test]
+    fn loom_gathering_is_ended_by_a_full_queue() {
+        // Two messages are never enough bytes: only the full queue can wake the consumer.
+        loom::model(|| run(1, 2, Some(1_000_000)));
     }
 }
