@@ -1,0 +1,328 @@
+//! Subscriptions and fan-out: PUB, SUB, XPUB, XSUB.
+
+mod common;
+
+use common::*;
+use oxzmq::{ErrorKind, Message, Socket, SocketType};
+
+/// XPUB and SUB over inproc, where subscriptions arrive before `subscribe` returns.
+fn xpub_and_sub(context: &TestContext) -> (Socket, Socket) {
+    context.inproc_pair(SocketType::Xpub, SocketType::Sub)
+}
+
+fn notifications(xpub: &Socket) -> Vec<String> {
+    drain(xpub).iter().map(|message| message[0].escape_ascii().to_string()).collect()
+}
+
+#[test]
+fn a_subscription_is_a_prefix_of_the_first_frame() {
+    let context = TestContext::new();
+    let (publisher, subscriber) = context.inproc_pair(SocketType::Pub, SocketType::Sub);
+    subscriber.subscribe("ab").unwrap();
+    for topic in ["a", "ab", "abc", "b", "Ab", ""] {
+        publisher.send([topic, "ab"]).unwrap();
+    }
+    let got: Vec<_> = drain(&subscriber).iter().map(|m| m[0].clone()).collect();
+    assert_eq!(got, ["ab", "abc"]);
+}
+
+#[test]
+fn the_empty_subscription_matches_everything() {
+    let context = TestContext::new();
+    let (publisher, subscriber) = context.inproc_pair(SocketType::Pub, SocketType::Sub);
+    publisher.send("before anybody subscribed").unwrap();
+    subscriber.subscribe("").unwrap();
+    publisher.send("").unwrap();
+    publisher.send(["x", "y"]).unwrap();
+    assert_eq!(drain(&subscriber), [Message::from(""), Message::from(["x", "y"])]);
+}
+
+#[test]
+fn several_matching_subscriptions_give_one_copy() {
+    let context = TestContext::new();
+    let (publisher, subscriber) = context.inproc_pair(SocketType::Pub, SocketType::Sub);
+    ["", "a", "ab", "abc", "ab"].into_iter().for_each(|prefix| subscriber.subscribe(prefix).unwrap());
+    publisher.send("abcd").unwrap();
+    assert_eq!(drain(&subscriber).len(), 1);
+}
+
+#[test]
+fn a_topic_subscribed_twice_needs_two_cancellations() {
+    let context = TestContext::new();
+    let (xpub, sub) = xpub_and_sub(&context);
+    sub.subscribe("T").unwrap();
+    sub.subscribe("T").unwrap();
+    sub.unsubscribe("T").unwrap();
+    assert_eq!(notifications(&xpub), ["\\x01T"]);
+    xpub.send("T").unwrap();
+    assert_eq!(recv(&sub), Message::from("T"));
+    sub.unsubscribe("T").unwrap();
+    assert_eq!(notifications(&xpub), ["\\x00T"]);
+    xpub.send("T").unwrap();
+    assert!(drain(&sub).is_empty());
+}
+
+#[test]
+fn cancelling_what_was_not_subscribed_does_nothing() {
+    let context = TestContext::new();
+    let (xpub, sub) = xpub_and_sub(&context);
+    sub.unsubscribe("T").unwrap();
+    assert!(notifications(&xpub).is_empty());
+}
+
+#[test]
+fn a_binary_topic_of_any_length_works() {
+    let context = TestContext::new();
+    let (publisher, subscriber) = context.inproc_pair(SocketType::Pub, SocketType::Sub);
+    let topic: Vec<u8> = (0..300).map(|n| n as u8).collect();
+    subscriber.subscribe(&topic).unwrap();
+    publisher.send(topic[..299].to_vec()).unwrap();
+    publisher.send(topic.clone()).unwrap();
+    assert_eq!(drain(&subscriber), [Message::from(topic)]);
+}
+
+#[test]
+fn xpub_reports_the_first_subscription_and_the_last_cancellation() {
+    let context = TestContext::new();
+    let (xpub, a) = xpub_and_sub(&context);
+    let b = context.connected(SocketType::Sub, &xpub.last_endpoint());
+    a.subscribe("T").unwrap();
+    b.subscribe("T").unwrap();
+    assert_eq!(notifications(&xpub), ["\\x01T"]);
+    a.unsubscribe("T").unwrap();
+    assert!(notifications(&xpub).is_empty());
+    b.unsubscribe("T").unwrap();
+    assert_eq!(notifications(&xpub), ["\\x00T"]);
+}
+
+#[test]
+fn xpub_verbose_reports_every_subscription_and_verboser_every_cancellation_too() {
+    let context = TestContext::new();
+    for verboser in [false, true] {
+        let (xpub, a) = xpub_and_sub(&context);
+        if verboser {
+            xpub.set_xpub_verboser(true).unwrap();
+        } else {
+            xpub.set_xpub_verbose(true).unwrap();
+        }
+        let b = context.connected(SocketType::Sub, &xpub.last_endpoint());
+        a.subscribe("T").unwrap();
+        a.subscribe("T").unwrap();
+        b.subscribe("T").unwrap();
+        assert_eq!(notifications(&xpub), ["\\x01T"; 3]);
+        b.unsubscribe("T").unwrap();
+        assert_eq!(notifications(&xpub), vec!["\\x00T"; usize::from(verboser)]);
+        a.unsubscribe("T").unwrap();
+        a.unsubscribe("T").unwrap();
+        assert_eq!(notifications(&xpub), ["\\x00T"]);
+    }
+}
+
+#[test]
+fn setting_verbose_ends_verboser() {
+    let context = TestContext::new();
+    let (xpub, a) = xpub_and_sub(&context);
+    xpub.set_xpub_verboser(true).unwrap();
+    xpub.set_xpub_verbose(true).unwrap();
+    let b = context.connected(SocketType::Sub, &xpub.last_endpoint());
+    a.subscribe("T").unwrap();
+    b.subscribe("T").unwrap();
+    a.unsubscribe("T").unwrap();
+    assert_eq!(notifications(&xpub), ["\\x01T", "\\x01T"]);
+}
+
+#[test]
+fn a_subscriber_that_leaves_is_reported_topic_by_topic_in_order() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let (xpub, sub) = context.pair(transport, SocketType::Xpub, SocketType::Sub);
+        let stays = context.connected(SocketType::Sub, &xpub.last_endpoint());
+        stays.subscribe("b").unwrap();
+        assert_eq!(recv(&xpub), Message::from("\u{1}b"));
+        for topic in ["c", "a", "b"] {
+            sub.subscribe(topic).unwrap();
+        }
+        assert_eq!(recv(&xpub), Message::from("\u{1}c"));
+        assert_eq!(recv(&xpub), Message::from("\u{1}a"));
+        // Over a network the third is on its way and reported by nobody: what follows it shows that it came.
+        sub.subscribe("z").unwrap();
+        assert_eq!(recv(&xpub), Message::from("\u{1}z"));
+        drop(sub);
+        for topic in ["a", "c", "z"] {
+            assert_eq!(recv(&xpub), Message::from(format!("\0{topic}")), "{transport:?}");
+        }
+        stays.unsubscribe("b").unwrap();
+        assert_eq!(recv(&xpub), Message::from("\0b"));
+    }
+}
+
+#[test]
+fn a_late_connection_learns_all_subscriptions_once() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let (xpub, sub) = (context.socket(SocketType::Xpub), context.socket(SocketType::Sub));
+        xpub.set_xpub_verbose(true).unwrap();
+        ["a", "b", "a", "gone"].into_iter().for_each(|topic| sub.subscribe(topic).unwrap());
+        sub.unsubscribe("gone").unwrap();
+        transport.join(&xpub, &sub);
+        sub.subscribe("end").unwrap();
+        let got: Vec<_> = (0..3).map(|_| recv(&xpub)).collect();
+        assert_eq!(got, ["\u{1}a", "\u{1}b", "\u{1}end"].map(Message::from), "{transport:?}");
+    }
+}
+
+#[test]
+fn subscriptions_are_told_again_after_a_reconnection() {
+    let context = TestContext::new();
+    for transport in NETWORKS {
+        let place = Place::new(transport);
+        let sub = context.connected(SocketType::Sub, place.endpoint());
+        sub.subscribe("a").unwrap();
+        for _ in 0..2 {
+            let xpub = context.socket(SocketType::Xpub);
+            xpub.bind(place.endpoint()).unwrap();
+            assert_eq!(recv(&xpub), Message::from("\u{1}a"));
+            xpub.send("a1").unwrap();
+            assert_eq!(recv(&sub), Message::from("a1"));
+        }
+        sub.subscribe("b").unwrap();
+        sub.unsubscribe("a").unwrap();
+        let xpub = context.socket(SocketType::Xpub);
+        xpub.bind(place.endpoint()).unwrap();
+        let mut told = vec![recv(&xpub)];
+        // The connection to the last publisher may still have been told of the change: here only the result counts.
+        while *told.last().unwrap() != Message::from("\u{1}b") {
+            told.push(recv(&xpub));
+        }
+        xpub.send("a").unwrap();
+        xpub.send("b").unwrap();
+        assert_eq!(recv(&sub), Message::from("b"));
+    }
+}
+
+#[test]
+fn xsub_sends_subscriptions_and_messages_of_its_own() {
+    let context = TestContext::new();
+    let (xpub, xsub) = context.inproc_pair(SocketType::Xpub, SocketType::Xsub);
+    xsub.send("\u{1}a").unwrap();
+    xsub.send("hello").unwrap();
+    xsub.send("").unwrap();
+    xsub.send("\0a").unwrap();
+    assert_eq!(drain(&xpub), ["\u{1}a", "hello", "", "\0a"].map(Message::from));
+}
+
+#[test]
+fn xsub_forwards_each_subscription_and_the_last_cancellation() {
+    let context = TestContext::new();
+    let (xpub, xsub) = context.inproc_pair(SocketType::Xpub, SocketType::Xsub);
+    xpub.set_xpub_verboser(true).unwrap();
+    ["\u{1}a", "\u{1}a", "\0a", "\0a", "\0never"].into_iter().for_each(|message| xsub.send(message).unwrap());
+    assert_eq!(notifications(&xpub), ["\\x01a", "\\x01a", "\\x00a"]);
+}
+
+#[test]
+fn xsub_receives_unfiltered_and_does_not_subscribe_by_call() {
+    let context = TestContext::new();
+    let (xpub, xsub) = context.inproc_pair(SocketType::Xpub, SocketType::Xsub);
+    assert_kind(xsub.subscribe("a"), ErrorKind::InvalidArgument);
+    assert_kind(xpub.subscribe("a"), ErrorKind::InvalidArgument);
+    xsub.send("\u{1}a").unwrap();
+    xpub.send("a").unwrap();
+    xpub.send("b").unwrap();
+    assert_eq!(drain(&xsub), [Message::from("a")], "the publisher sends what was asked for");
+}
+
+#[test]
+fn a_publisher_ignores_messages_of_its_subscribers() {
+    let context = TestContext::new();
+    let (publisher, xsub) = context.inproc_pair(SocketType::Pub, SocketType::Xsub);
+    xsub.send("not a subscription").unwrap();
+    xsub.send("\u{1}a").unwrap();
+    publisher.send("a").unwrap();
+    assert_eq!(recv(&xsub), Message::from("a"));
+}
+
+#[test]
+fn the_welcome_message_comes_before_all_others_when_it_matches() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let (xpub, sub) = (context.socket(SocketType::Xpub), context.socket(SocketType::Sub));
+        let other = context.socket(SocketType::Sub);
+        xpub.set_xpub_welcome(Some("welcome".into())).unwrap();
+        sub.subscribe("").unwrap();
+        other.subscribe("news").unwrap();
+        let endpoint = transport.join(&xpub, &sub);
+        other.connect(&endpoint).unwrap();
+        assert_eq!(recv(&sub), Message::from("welcome"));
+        assert_eq!(recv(&xpub).len() + recv(&xpub).len(), 2);
+        xpub.send("news").unwrap();
+        assert_eq!(recv(&sub), Message::from("news"));
+        assert_eq!(recv(&other), Message::from("news"), "the welcome did not match");
+    }
+}
+
+#[test]
+fn inverted_matching_delivers_what_does_not_match() {
+    let context = TestContext::new();
+    let (publisher, subscriber) = (context.socket(SocketType::Pub), context.socket(SocketType::Sub));
+    publisher.set_invert_matching(true).unwrap();
+    subscriber.set_invert_matching(true).unwrap();
+    subscriber.subscribe("a").unwrap();
+    let endpoint = Transport::Inproc.join(&publisher, &subscriber);
+    let all = context.socket(SocketType::Sub);
+    all.set_invert_matching(true).unwrap();
+    all.connect(&endpoint).unwrap();
+    ["a", "ab", "b"].into_iter().for_each(|topic| publisher.send(topic).unwrap());
+    assert_eq!(drain(&subscriber), [Message::from("b")]);
+    assert_eq!(drain(&all).len(), 3, "without subscriptions everything");
+}
+
+#[test]
+fn a_subscriber_filters_what_comes_all_the_same() {
+    let context = TestContext::new();
+    // Over inproc any socket may send to SUB; PUSH sends everything.
+    let (sub, push) = context.inproc_pair(SocketType::Sub, SocketType::Push);
+    sub.subscribe("a").unwrap();
+    ["b", "a"].into_iter().for_each(|topic| push.send(topic).unwrap());
+    assert!(sub.readiness().unwrap().readable());
+    assert_eq!(recv(&sub), Message::from("a"));
+    push.send("b").unwrap();
+    assert!(!sub.readiness().unwrap().readable(), "only what matches counts");
+}
+
+#[test]
+fn every_subscriber_gets_every_message_once() {
+    let context = TestContext::new();
+    let (xpub, endpoint) = context.bound(SocketType::Xpub);
+    xpub.set_xpub_verbose(true).unwrap();
+    xpub.set_send_hwm(0).unwrap();
+    let subscribers: Vec<_> = (0..5)
+        .map(|_| {
+            let subscriber = context.connected(SocketType::Sub, &endpoint);
+            subscriber.subscribe("").unwrap();
+            recv(&xpub);
+            subscriber
+        })
+        .collect();
+    let body = vec![9; 5000];
+    (0..200u32).for_each(|n| xpub.send([n.to_string().into_bytes(), body.clone()]).unwrap());
+    for subscriber in &subscribers {
+        for n in 0..200 {
+            let message = recv(subscriber);
+            assert_eq!((&message[0], message[1].len()), (&n.to_string().into(), 5000));
+        }
+        assert_kind(subscriber.try_recv(), ErrorKind::WouldBlock);
+    }
+}
+
+#[test]
+fn thousands_of_subscriptions_work() {
+    let context = TestContext::new();
+    let (publisher, subscriber) = context.pair(Transport::Tcp, SocketType::Xpub, SocketType::Sub);
+    (0..5000).for_each(|n| subscriber.subscribe(format!("topic-{n}-")).unwrap());
+    (0..5000).for_each(|_| drop(recv(&publisher)));
+    for n in [0, 77, 4999] {
+        publisher.send(format!("topic-{n}-x")).unwrap();
+        assert_eq!(recv(&subscriber), Message::from(format!("topic-{n}-x")));
+    }
+}
