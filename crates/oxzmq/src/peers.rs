@@ -150,7 +150,6 @@ pub(crate) enum PushError {
 pub(crate) struct Peers {
     slots: Vec<Slot>,
     free: Vec<u32>,
-    count: usize,
     stamp: u64,
     wakes: Wakes,
     pub(crate) options: Options,
@@ -165,11 +164,10 @@ struct Slot {
 
 impl Peers {
     pub(crate) fn new(options: Options) -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), count: 0, stamp: 0, wakes: Wakes::default(), options, dropped: 0 }
+        Self { slots: Vec::new(), free: Vec::new(), stamp: 0, wakes: Wakes::default(), options, dropped: 0 }
     }
 
     pub(crate) fn insert(&mut self, peer: Peer) -> PeerId {
-        self.count += 1;
         let peer = Some(Box::new(peer));
         if let Some(index) = self.free.pop() {
             let slot = &mut self.slots[index as usize];
@@ -186,7 +184,6 @@ impl Peers {
         if slot.generation == id.generation && slot.peer.take().is_some() {
             slot.generation = slot.generation.wrapping_add(1);
             self.free.push(id.index);
-            self.count -= 1;
         }
     }
 
@@ -210,9 +207,9 @@ impl Peers {
         })
     }
 
-    /// Peers that exist, reachable or not.
-    pub(crate) fn len(&self) -> usize {
-        self.count
+    /// Peers that are not gone, reachable or not.
+    pub(crate) fn live(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.peer.as_ref().is_some_and(|peer| !peer.gone)).count()
     }
 
     /// Queues a message for a peer.

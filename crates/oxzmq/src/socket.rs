@@ -256,7 +256,7 @@ impl Socket {
 
     /// Numbers about the socket.
     pub fn stats(&self) -> SocketStats {
-        self.core.with_peers(|peers| SocketStats { peers: peers.len(), dropped: peers.dropped })
+        self.core.with_peers(|peers| SocketStats { peers: peers.live(), dropped: peers.dropped })
     }
 
     /// Closes the socket; the same as dropping it.
