@@ -1,0 +1,267 @@
+//! ROUTER: routing ids, unroutable messages, duplicates, probes.
+
+mod common;
+
+use common::*;
+use oxzmq::{ErrorKind, Message, Socket, SocketType};
+
+fn named_dealer(context: &TestContext, name: &str, endpoint: &str) -> Socket {
+    let dealer = context.socket(SocketType::Dealer);
+    dealer.set_routing_id(name.to_owned()).unwrap();
+    dealer.connect(endpoint).unwrap();
+    dealer
+}
+
+#[test]
+fn messages_carry_the_peers_own_routing_id() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let router = context.socket(SocketType::Router);
+        let endpoint = router.bind(&transport.wildcard()).unwrap();
+        let dealer = named_dealer(&context, "me", &endpoint);
+        send(&dealer, ["a", ""]);
+        assert_eq!(recv(&router), Message::from(["me", "a", ""]));
+        router.send(["me", "b"]).unwrap();
+        assert_eq!(recv(&dealer), Message::from("b"));
+    }
+}
+
+#[test]
+fn a_peer_without_routing_id_gets_five_bytes_that_start_with_zero() {
+    let context = TestContext::new();
+    let (router, endpoint) = context.bound(SocketType::Router);
+    let [one, other] = [(), ()].map(|()| context.connected(SocketType::Dealer, &endpoint));
+    send(&one, "1");
+    send(&other, "2");
+    let ids = [recv(&router), recv(&router)].map(|message| message[0].clone());
+    assert!(ids.iter().all(|id| id.len() == 5 && id[0] == 0));
+    assert_ne!(ids[0], ids[1]);
+}
+
+#[test]
+fn a_routing_id_may_start_with_zero_and_have_255_bytes_and_no_more() {
+    let context = TestContext::new();
+    let (router, endpoint) = context.bound(SocketType::Router);
+    let dealer = context.socket(SocketType::Dealer);
+    let id = vec![0; 255];
+    assert_kind(dealer.set_routing_id(vec![0; 256]), ErrorKind::InvalidArgument);
+    assert_kind(dealer.set_routing_id(""), ErrorKind::InvalidArgument);
+    dealer.set_routing_id(id.clone()).unwrap();
+    dealer.connect(&endpoint).unwrap();
+    send(&dealer, "x");
+    assert_eq!(recv(&router), Message::from([id, b"x".to_vec()]));
+}
+
+#[test]
+fn unroutable_messages_are_dropped() {
+    let context = TestContext::new();
+    let (router, dealer) = context.inproc_pair(SocketType::Router, SocketType::Dealer);
+    dealer.send("x").unwrap();
+    let id = recv(&router)[0].clone();
+    router.send(["nobody", "x"]).unwrap();
+    router.send([id.clone()]).unwrap(); // a routing id alone addresses nothing
+    router.send(Message::new()).unwrap();
+    router.send([id, "known".into()]).unwrap();
+    assert_eq!(recv(&dealer), Message::from("known"));
+    assert_eq!(router.stats().dropped, 1);
+}
+
+#[test]
+fn a_full_peers_messages_are_dropped() {
+    let context = TestContext::new();
+    let (router, dealer) = (context.socket(SocketType::Router), context.socket(SocketType::Dealer));
+    router.set_send_hwm(2).unwrap();
+    dealer.set_recv_hwm(1).unwrap();
+    dealer.set_routing_id("d").unwrap();
+    Transport::Inproc.join(&router, &dealer);
+    (0..10).for_each(|n| router.try_send(["d", &n.to_string()]).unwrap());
+    assert_eq!(drain(&dealer).len(), 3);
+    assert!(router.readiness().unwrap().writable());
+}
+
+#[test]
+fn mandatory_refuses_unknown_ids_and_gives_the_message_back() {
+    let context = TestContext::new();
+    let (router, _) = context.bound(SocketType::Router);
+    router.set_router_mandatory(true).unwrap();
+    let refused = router.send(["nobody", "x"]).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::HostUnreachable);
+    assert_eq!(refused.into_message(), Message::from(["nobody", "x"]));
+    assert!(!router.readiness().unwrap().writable(), "no peer has room");
+}
+
+#[test]
+fn mandatory_waits_for_a_full_peer() {
+    let context = TestContext::new();
+    let (router, dealer) = (context.socket(SocketType::Router), context.socket(SocketType::Dealer));
+    router.set_router_mandatory(true).unwrap();
+    router.set_send_hwm(1).unwrap();
+    dealer.set_recv_hwm(1).unwrap();
+    dealer.set_routing_id("d").unwrap();
+    Transport::Inproc.join(&router, &dealer);
+    assert_eq!(fill_with(&router, |n| ["d", &n.to_string()].into()), 2);
+    let full = router.try_send(["d", "x"]).unwrap_err();
+    assert_eq!(full.into_message(), Message::from(["d", "x"]));
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(|| router.send_deadline(["d", "late"], soon()));
+        (0..2).for_each(|n| assert_eq!(recv_text(&dealer), [n.to_string()]));
+        assert_eq!(recv(&dealer), Message::from("late"));
+        sender.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_peer_that_left_is_unreachable() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let router = context.socket(SocketType::Router);
+        router.set_router_mandatory(true).unwrap();
+        let endpoint = router.bind(&transport.wildcard()).unwrap();
+        let dealer = named_dealer(&context, "d", &endpoint);
+        send(&dealer, "x");
+        recv(&router);
+        drop(dealer);
+        until("the peer is gone", || router.stats().peers == 0);
+        assert_kind(router.try_send(["d", "y"]), ErrorKind::HostUnreachable);
+    }
+}
+
+#[test]
+fn the_second_peer_of_a_name_is_ignored_for_life() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let router = context.socket(SocketType::Router);
+        let endpoint = router.bind(&transport.wildcard()).unwrap();
+        let first = named_dealer(&context, "d", &endpoint);
+        send(&first, "first");
+        assert_eq!(recv(&router), Message::from(["d", "first"]));
+        let second = named_dealer(&context, "d", &endpoint);
+        until("both are connected", || router.stats().peers == 2);
+        send(&second, "second");
+        send(&first, "again");
+        assert_eq!(recv(&router), Message::from(["d", "again"]));
+        router.send(["d", "to the first"]).unwrap();
+        assert_eq!(recv(&first), Message::from("to the first"));
+        drop(first);
+        until("the first is gone", || router.stats().peers == 1);
+        send(&second, "still ignored");
+        assert_silent(&router);
+        let third = named_dealer(&context, "d", &endpoint);
+        send(&third, "third");
+        assert_eq!(recv(&router), Message::from(["d", "third"]));
+    }
+}
+
+#[test]
+fn handover_gives_the_name_to_the_newcomer() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let router = context.socket(SocketType::Router);
+        router.set_router_handover(true).unwrap();
+        let endpoint = router.bind(&transport.wildcard()).unwrap();
+        let first = named_dealer(&context, "d", &endpoint);
+        first.set_reconnect_interval(None).unwrap();
+        first.disconnect(&endpoint).unwrap();
+        first.connect(&endpoint).unwrap();
+        send(&first, "first");
+        assert_eq!(recv(&router), Message::from(["d", "first"]));
+        let second = named_dealer(&context, "d", &endpoint);
+        send(&second, "second");
+        assert_eq!(recv(&router), Message::from(["d", "second"]));
+        router.send(["d", "to the second"]).unwrap();
+        assert_eq!(recv(&second), Message::from("to the second"));
+        until("the first is disconnected", || router.stats().peers == 1);
+    }
+}
+
+#[test]
+fn connect_routing_id_names_a_peer_that_can_be_sent_to_at_once() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let place = Place::new(transport);
+        let (caller, called) = (context.socket(SocketType::Router), context.socket(SocketType::Router));
+        caller.set_router_mandatory(true).unwrap();
+        caller.set_connect_routing_id("peer1").unwrap();
+        caller.connect(place.endpoint()).unwrap();
+        caller.try_send(["peer1", "hello"]).unwrap();
+        called.bind(place.endpoint()).unwrap();
+        let message = recv(&called);
+        assert_eq!((message[0].len(), &message[1]), (5, &"hello".into()));
+        called.send([message[0].clone(), "answer".into()]).unwrap();
+        assert_eq!(recv(&caller), Message::from(["peer1", "answer"]));
+    }
+}
+
+#[test]
+fn connect_routing_id_counts_for_one_connect_and_must_be_free() {
+    let context = TestContext::new();
+    let places = [(), (), ()].map(|()| Place::new(Transport::Tcp));
+    let router = context.socket(SocketType::Router);
+    router.set_router_mandatory(true).unwrap();
+    router.set_connect_routing_id("a").unwrap();
+    router.connect(places[0].endpoint()).unwrap();
+    router.connect(places[1].endpoint()).unwrap();
+    router.set_connect_routing_id("a").unwrap();
+    assert_kind(router.connect(places[2].endpoint()), ErrorKind::InvalidArgument);
+    assert_kind(router.disconnect(places[2].endpoint()), ErrorKind::NotFound);
+    router.try_send(["a", "x"]).unwrap();
+    assert_kind(context.socket(SocketType::Push).set_connect_routing_id("a"), ErrorKind::InvalidArgument);
+}
+
+#[test]
+fn a_connecting_router_keeps_the_peers_id_across_reconnections() {
+    let context = TestContext::new();
+    let place = Place::new(Transport::Tcp);
+    let router = context.connected(SocketType::Router, place.endpoint());
+    for name in ["first", "second"] {
+        let dealer = context.socket(SocketType::Dealer);
+        dealer.set_routing_id(name).unwrap();
+        dealer.bind(place.endpoint()).unwrap();
+        send(&dealer, "x");
+        assert_eq!(recv(&router), Message::from(["first", "x"]));
+    }
+}
+
+#[test]
+fn probe_router_announces_a_peer() {
+    let context = TestContext::new();
+    for prober in [SocketType::Dealer, SocketType::Req, SocketType::Router] {
+        for transport in TRANSPORTS {
+            let router = context.socket(SocketType::Router);
+            let endpoint = router.bind(&transport.wildcard()).unwrap();
+            let peer = context.socket(prober);
+            peer.set_routing_id("p").unwrap();
+            peer.set_probe_router(true).unwrap();
+            peer.connect(&endpoint).unwrap();
+            assert_eq!(recv(&router), Message::from(["p", ""]), "{prober} over {transport:?}");
+        }
+    }
+}
+
+#[test]
+fn messages_tell_who_sent_them() {
+    let context = TestContext::new();
+    let (router, endpoint) = context.bound(SocketType::Router);
+    let dealer = context.socket(SocketType::Dealer);
+    dealer.set_routing_id("me").unwrap();
+    dealer.set_metadata("X-colour", "blue").unwrap();
+    dealer.connect(&endpoint).unwrap();
+    send(&dealer, "x");
+    let message = recv(&router);
+    let properties = message.properties().unwrap();
+    let known = ["Socket-Type", "Identity", "Peer-Address", "X-colour"].map(|name| properties.get_str(name));
+    assert_eq!(known, [Some("DEALER"), Some("me"), Some("127.0.0.1"), Some("blue")]);
+    assert_eq!(properties.get_str("X-none"), None);
+}
+
+#[test]
+fn properties_do_not_travel_on() {
+    let context = TestContext::new();
+    let (pull, push) = context.pair(Transport::Tcp, SocketType::Pull, SocketType::Push);
+    let (last, relay) = context.inproc_pair(SocketType::Pull, SocketType::Push);
+    push.send("x").unwrap();
+    let message = recv(&pull);
+    assert!(message.properties().is_some());
+    relay.send(message).unwrap();
+    assert!(recv(&last).properties().is_none());
+}
