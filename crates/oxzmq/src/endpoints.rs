@@ -31,6 +31,13 @@ enum Entry {
     InprocConnect(String, PeerId),
 }
 
+impl Endpoints {
+    /// A connecting endpoint has ended by itself: there is nothing left to disconnect.
+    pub(crate) fn forget(&mut self, connector: &Arc<Connector>) {
+        self.entries.retain(|entry| !matches!(entry, Entry::Connector(own) if Arc::ptr_eq(own, connector)));
+    }
+}
+
 impl Entry {
     /// The name under which the endpoint can be removed.
     fn is_named(&self, endpoint: &str) -> bool {

@@ -378,6 +378,9 @@ impl Session {
                     connector.retry();
                 } else {
                     connector.give_up();
+                    if !matches!(why, Lost::Protocol(_)) {
+                        self.core.endpoints.lock().forget(connector);
+                    }
                 }
             }
         }
