@@ -18,7 +18,9 @@ impl Session {
         let now = clock();
         let due = |deadline: &AtomicU64| (1..=now).contains(&deadline.load(Ordering::Relaxed));
         let Some(link) = self.tx.lock().link.clone() else { return false };
-        if due(&self.heartbeat.deadline) || due(&self.heartbeat.ttl_deadline) {
+        // While the inbound queue is full nothing is read, so nothing can be heard.
+        let deaf = self.rx.lock().paused;
+        if !deaf && (due(&self.heartbeat.deadline) || due(&self.heartbeat.ttl_deadline)) {
             self.lost(&link, Lost::Silent);
             return false;
         }
