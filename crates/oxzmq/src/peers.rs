@@ -66,6 +66,8 @@ pub(crate) struct Peer {
     /// Last fan-out that counted this peer, so that several matching subscriptions give one copy.
     stamp: u64,
     inbox: VecDeque<Message>,
+    /// The inbound queue keeps only the newest message.
+    conflates: bool,
     /// Read from the inbox and not yet reported to the queue.
     read: usize,
     report_every: usize,
@@ -73,6 +75,7 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn new(outbound: Arc<Queue>, inbound: Arc<Queue>, far: Arc<dyn FarEnd>, recv_capacity: usize) -> Self {
+        let conflates = inbound.conflates();
         Self {
             outbound,
             inbound,
@@ -86,6 +89,7 @@ impl Peer {
             writable: false,
             stamp: 0,
             inbox: VecDeque::new(),
+            conflates,
             read: 0,
             report_every: report_every(recv_capacity),
         }
@@ -276,6 +280,11 @@ impl Peers {
         }
         let peer = self.get_mut(id)?;
         let mut message = peer.inbox.pop_front()?;
+        if peer.conflates
+            && let Some(newer) = peer.inbound.take_newer()
+        {
+            message = newer;
+        }
         if let Some(properties) = &peer.properties {
             message.set_properties(Some(Arc::clone(properties)));
         }

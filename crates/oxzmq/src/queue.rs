@@ -70,6 +70,13 @@ impl Inner {
     }
 }
 
+/// Conflated queues hold one part: the last one written replaces all before it.
+fn keep_last_part(message: &mut Message) {
+    while message.len() > 1 {
+        message.pop_front();
+    }
+}
+
 /// What became of a pushed message.
 #[derive(Debug)]
 pub(crate) enum Push {
@@ -116,10 +123,7 @@ impl Queue {
         if inner.conflate {
             inner.items.clear();
             inner.bytes = 0;
-            // Conflated queues hold one part: the last one written replaces all before it.
-            while message.len() > 1 {
-                message.pop_front();
-            }
+            keep_last_part(&mut message);
         } else if inner.room() == 0 {
             inner.producer_blocked = true;
             let wake = std::mem::replace(&mut inner.wake_at, NEVER) != NEVER;
@@ -151,7 +155,8 @@ impl Queue {
         }
         let room = inner.room();
         if inner.conflate {
-            if let Some(last) = batch.pop_back() {
+            if let Some(mut last) = batch.pop_back() {
+                keep_last_part(&mut last);
                 inner.items.clear();
                 inner.items.push_back(last);
             }
@@ -181,6 +186,18 @@ impl Queue {
         inner.bytes = 0;
         inner.wake_at = NEVER;
         inner.wake_producer()
+    }
+
+    /// Conflated queues only: what has come since the consumer took its message, which this replaces.
+    pub(crate) fn take_newer(&self) -> Option<Message> {
+        let mut inner = self.inner.lock();
+        let newer = inner.items.pop_back()?;
+        inner.unread += 1;
+        Some(newer)
+    }
+
+    pub(crate) fn conflates(&self) -> bool {
+        self.inner.lock().conflate
     }
 
     /// For a consumer that was woken: lets messages gather until there are `bytes` of them. False when that

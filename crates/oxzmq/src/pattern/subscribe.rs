@@ -101,6 +101,11 @@ impl Pattern for Subscriber {
     }
 
     fn recv(&mut self, peers: &mut Peers) -> Result<Option<Message>> {
+        if peers.options.conflate
+            && let Some(newer) = self.fetch(peers)
+        {
+            self.next = Some(newer);
+        }
         Ok(self.next.take().or_else(|| self.fetch(peers)))
     }
 
