@@ -1,0 +1,242 @@
+//! The end of sockets and contexts: linger, close, shutdown, term.
+
+mod common;
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::*;
+use oxzmq::{Context, ErrorKind, Message, SocketType};
+
+#[test]
+fn term_waits_as_long_as_linger_says() {
+    for (linger, least, most) in [(ms(0), ms(0), ms(5000)), (ms(120), ms(120), ms(5000))] {
+        let context = TestContext::new();
+        let place = Place::new(Transport::Tcp);
+        let push = context.connected(SocketType::Push, place.endpoint());
+        push.set_linger(Some(linger)).unwrap();
+        push.send("undeliverable").unwrap();
+        drop(push);
+        let start = Instant::now();
+        context.term();
+        assert!(start.elapsed() >= least.saturating_sub(ms(1)) && start.elapsed() < most, "{:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn with_endless_linger_term_waits_for_the_delivery() {
+    let context = TestContext::new();
+    let receiving = TestContext::new();
+    let place = Place::new(Transport::Tcp);
+    let push = context.connected(SocketType::Push, place.endpoint());
+    push.set_linger(None).unwrap();
+    push.send("at last").unwrap();
+    drop(push);
+    let (done, is_done) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            context.term();
+            done.send(()).unwrap();
+        });
+        assert!(is_done.recv_timeout(A_WHILE).is_err(), "there is nobody to deliver to yet");
+        let pull = receiving.socket(SocketType::Pull);
+        pull.bind(place.endpoint()).unwrap();
+        assert_eq!(recv(&pull), Message::from("at last"));
+        is_done.recv_timeout(PATIENCE).unwrap();
+    });
+}
+
+#[test]
+fn dropping_the_last_context_waits_for_lingering_messages() {
+    let receiving = TestContext::new();
+    for transport in NETWORKS {
+        let pull = receiving.socket(SocketType::Pull);
+        pull.set_recv_hwm(0).unwrap();
+        let endpoint = pull.bind(&transport.wildcard()).unwrap();
+        {
+            let context = Context::new();
+            let push = context.socket(SocketType::Push).unwrap();
+            push.set_send_hwm(0).unwrap();
+            push.connect(&endpoint).unwrap();
+            (0..3000u32).for_each(|n| push.send(n.to_string()).unwrap());
+        } // the socket goes first, then the context
+        for n in 0..3000u32 {
+            assert_eq!(recv_text(&pull), [n.to_string()]);
+        }
+    }
+}
+
+#[test]
+fn idle_sockets_close_at_once() {
+    let context = TestContext::new();
+    let (pull, push) = context.pair(Transport::Tcp, SocketType::Pull, SocketType::Push);
+    pull.set_linger(None).unwrap();
+    push.set_linger(None).unwrap();
+    send(&push, "x");
+    recv(&pull);
+    drop((pull, push));
+    context.term();
+}
+
+#[test]
+fn a_context_without_sockets_ends_at_once() {
+    let context = TestContext::new();
+    context.term();
+    let context = TestContext::new();
+    drop(context.socket(SocketType::Push));
+    context.term();
+    context.term();
+}
+
+#[test]
+fn pending_inproc_connects_do_not_hold_up_term() {
+    let context = TestContext::new();
+    let push = context.connected(SocketType::Push, "inproc://never");
+    push.set_linger(None).unwrap();
+    push.send("x").unwrap();
+    drop(push);
+    context.term();
+}
+
+#[test]
+fn term_waits_until_every_socket_is_closed_and_ends_their_calls() {
+    for transport in TRANSPORTS {
+        let context = TestContext::new();
+        let (pull, push) = context.pair(transport, SocketType::Pull, SocketType::Push);
+        thread::scope(|scope| {
+            let receiver = scope.spawn(move || {
+                assert_kind(pull.recv(), ErrorKind::Terminated);
+                drop(pull);
+            });
+            let sender = scope.spawn(move || {
+                let end = loop {
+                    // Until the queues are full, then until the end.
+                    if let Err(error) = push.send("x") {
+                        break error;
+                    }
+                };
+                assert_eq!(end.kind(), ErrorKind::Terminated);
+            });
+            // The receiver may take messages first; both end in any case.
+            let _ = (&receiver, &sender);
+            context.shutdown();
+        });
+        context.term();
+    }
+}
+
+#[test]
+fn after_shutdown_every_call_fails_but_closing() {
+    let context = TestContext::new();
+    let (pull, push) = context.pair(Transport::Tcp, SocketType::Pull, SocketType::Push);
+    let sub = context.socket(SocketType::Sub);
+    context.shutdown();
+    context.shutdown(); // again, without effect
+    let endpoint = pull.last_endpoint();
+    for result in [
+        pull.try_recv().map(drop),
+        pull.recv().map(drop),
+        push.try_send("x").map_err(Into::into),
+        push.bind("inproc://x").map(drop),
+        push.connect("inproc://x"),
+        push.disconnect(&endpoint),
+        pull.unbind(&endpoint),
+        push.set_linger(None),
+        push.set_routing_id("x"),
+        sub.subscribe("x"),
+        pull.readiness().map(drop),
+        pull.monitor().map(drop),
+        block_on(pull.recv_async()).map(drop),
+        block_on(push.send_async("x")).map_err(Into::into),
+        context.context_socket(),
+    ] {
+        assert_kind(result, ErrorKind::Terminated);
+    }
+}
+
+trait MakeSocket {
+    fn context_socket(&self) -> oxzmq::Result<()>;
+}
+
+impl MakeSocket for TestContext {
+    fn context_socket(&self) -> oxzmq::Result<()> {
+        (**self).socket(SocketType::Pull).map(drop)
+    }
+}
+
+#[test]
+fn terminated_sends_give_the_message_back() {
+    let context = TestContext::new();
+    let push = context.socket(SocketType::Push);
+    context.shutdown();
+    assert_eq!(push.send("mine").unwrap_err().into_message(), Message::from("mine"));
+}
+
+#[test]
+fn what_was_disconnected_lingers_too() {
+    for (linger, delivered) in [(None, true), (Some(Duration::from_secs(20)), true), (Some(Duration::ZERO), false)] {
+        let context = TestContext::new();
+        let place = Place::new(Transport::Tcp);
+        let push = context.connected(SocketType::Push, place.endpoint());
+        push.set_linger(linger).unwrap();
+        push.send("pending").unwrap();
+        push.disconnect(place.endpoint()).unwrap();
+        assert_kind(push.try_send("x"), ErrorKind::WouldBlock);
+        let pull = context.socket(SocketType::Pull);
+        pull.bind(place.endpoint()).unwrap();
+        if delivered {
+            assert_eq!(recv(&pull), Message::from("pending"));
+            until("the connection has ended", || pull.stats().peers == 0);
+        } else {
+            assert_silent(&pull);
+        }
+    }
+}
+
+#[test]
+fn the_limit_of_sockets_is_kept_and_closing_makes_room() {
+    let context = Context::builder().max_sockets(3).build();
+    let mut sockets: Vec<_> = (0..3).map(|_| context.socket(SocketType::Pull).unwrap()).collect();
+    assert_kind(context.socket(SocketType::Pull), ErrorKind::TooManySockets);
+    sockets.pop();
+    context.socket(SocketType::Pull).unwrap();
+}
+
+#[test]
+fn large_messages_are_delivered_whole_though_the_sender_closed() {
+    let context = TestContext::new();
+    for transport in NETWORKS {
+        let (pull, push) = context.pair(transport, SocketType::Pull, SocketType::Push);
+        push.set_linger(None).unwrap();
+        let body: Vec<u8> = (0..4 << 20).map(|n| (n / 3) as u8).collect();
+        push.send(body.clone()).unwrap();
+        push.send("end").unwrap();
+        drop(push);
+        assert!(recv(&pull) == Message::from(body));
+        assert_eq!(recv(&pull), Message::from("end"));
+    }
+}
+
+#[test]
+fn a_reply_is_delivered_though_the_replier_closes_with_requests_unread() {
+    let context = TestContext::new();
+    let (rep, endpoint) = context.bound(SocketType::Rep);
+    rep.set_linger(None).unwrap();
+    let dealer = context.connected(SocketType::Dealer, &endpoint);
+    (0..50).for_each(|n| send(&dealer, ["".to_owned(), n.to_string()]));
+    recv(&rep);
+    rep.send(vec![5; 4 << 20]).unwrap();
+    drop(rep);
+    assert_eq!(recv(&dealer)[1].len(), 4 << 20);
+}
+
+#[test]
+fn the_other_end_of_inproc_keeps_what_it_was_sent() {
+    let context = TestContext::new();
+    let (pull, push) = context.inproc_pair(SocketType::Pull, SocketType::Push);
+    (0..10).for_each(|n: u32| push.send(n.to_string()).unwrap());
+    drop(push);
+    assert_eq!(drain(&pull).len(), 10);
+    assert_eq!(pull.stats().peers, 0);
+}

@@ -1,0 +1,198 @@
+//! Connections that are not there yet, get lost, and come back.
+
+mod common;
+
+use std::io::Read;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use common::*;
+use oxzmq::{Event, EventKind, Message, Monitor, Socket, SocketType};
+
+/// The wait that a retry announces, in milliseconds.
+fn next_wait(monitor: &Monitor) -> u64 {
+    await_event(monitor, EventKind::ConnectRetried).value.into()
+}
+
+/// A PUSH that reconnects like this to a port where nobody listens.
+fn hopeless(context: &TestContext, place: &Place, interval: Option<Duration>, max: Duration) -> (Socket, Monitor) {
+    let push = context.socket(SocketType::Push);
+    let monitor = push.monitor().unwrap();
+    push.set_reconnect_interval(interval).unwrap();
+    push.set_reconnect_interval_max(max).unwrap();
+    push.connect(place.endpoint()).unwrap();
+    (push, monitor)
+}
+
+#[test]
+fn messages_sent_while_the_server_restarts_are_delivered_after() {
+    let context = TestContext::new();
+    for transport in NETWORKS {
+        let place = Place::new(transport);
+        let push = context.connected(SocketType::Push, place.endpoint());
+        let monitor = push.monitor().unwrap();
+        for round in 0..3 {
+            let pull = context.socket(SocketType::Pull);
+            pull.bind(place.endpoint()).unwrap();
+            for n in 0..3 * usize::from(round > 0) {
+                assert_eq!(recv_text(&pull), [format!("{round}-{n}")]);
+            }
+            send(&push, "live");
+            assert_eq!(recv(&pull), Message::from("live"));
+            drop(pull);
+            await_event(&monitor, EventKind::Disconnected);
+            (0..3).for_each(|n| push.try_send(format!("{}-{n}", round + 1)).unwrap());
+        }
+    }
+}
+
+#[test]
+fn with_immediate_a_lost_peer_takes_no_messages() {
+    let context = TestContext::new();
+    let place = Place::new(Transport::Tcp);
+    let push = context.socket(SocketType::Push);
+    push.set_immediate(true).unwrap();
+    push.connect(place.endpoint()).unwrap();
+    assert!(push.try_send("x").is_err());
+    for n in 0..3 {
+        let pull = context.socket(SocketType::Pull);
+        pull.bind(place.endpoint()).unwrap();
+        send(&push, n.to_string());
+        assert_eq!(recv_text(&pull), [n.to_string()]);
+        let monitor = push.monitor().unwrap();
+        drop(pull);
+        await_event(&monitor, EventKind::Disconnected);
+        until("the peer is gone", || push.try_send("nobody").is_err());
+    }
+}
+
+#[test]
+fn without_a_maximum_the_wait_has_jitter_and_does_not_grow() {
+    let context = TestContext::new();
+    let place = Place::new(Transport::Tcp);
+    let (_push, monitor) = hopeless(&context, &place, Some(ms(4)), Duration::ZERO);
+    for _ in 0..10 {
+        assert!((4..=8).contains(&next_wait(&monitor)));
+    }
+}
+
+#[test]
+fn with_a_maximum_the_wait_doubles_up_to_it() {
+    let context = TestContext::new();
+    let place = Place::new(Transport::Tcp);
+    let (_push, monitor) = hopeless(&context, &place, Some(ms(2)), ms(11));
+    let waits: Vec<_> = (0..6).map(|_| next_wait(&monitor)).collect();
+    assert_eq!(waits, [2, 4, 8, 11, 11, 11]);
+}
+
+#[test]
+fn a_success_starts_the_waits_anew() {
+    let context = TestContext::new();
+    let place = Place::new(Transport::Tcp);
+    let (push, monitor) = hopeless(&context, &place, Some(ms(2)), ms(500));
+    while next_wait(&monitor) < 16 {}
+    let pull = context.socket(SocketType::Pull);
+    pull.bind(place.endpoint()).unwrap();
+    await_event(&monitor, EventKind::HandshakeSucceeded);
+    drop(pull);
+    assert_eq!(next_wait(&monitor), 2);
+    drop(push);
+}
+
+#[test]
+fn the_wait_is_kept() {
+    let context = TestContext::new();
+    let place = Place::new(Transport::Tcp);
+    let start = Instant::now();
+    let (_push, monitor) = hopeless(&context, &place, Some(ms(30)), ms(30));
+    (0..3).for_each(|_| assert_eq!(next_wait(&monitor), 30));
+    assert!(start.elapsed() >= ms(60));
+}
+
+#[test]
+fn without_reconnection_a_lost_endpoint_is_gone() {
+    let context = TestContext::new();
+    let (pull, endpoint) = context.bound(SocketType::Pull);
+    let push = context.socket(SocketType::Push);
+    push.set_reconnect_interval(None).unwrap();
+    connect_and_wait(&push, &pull, &endpoint);
+    drop(pull);
+    until("the peer is gone", || push.try_send("x").is_err());
+    assert_kind(push.disconnect(&endpoint), oxzmq::ErrorKind::NotFound);
+}
+
+#[test]
+fn without_reconnection_a_failed_first_attempt_leaves_the_endpoint() {
+    let context = TestContext::new();
+    let place = Place::new(Transport::Tcp);
+    let (push, monitor) = hopeless(&context, &place, None, Duration::ZERO);
+    await_event(&monitor, EventKind::Closed);
+    push.try_send("still queued").unwrap();
+    push.disconnect(place.endpoint()).unwrap();
+}
+
+#[test]
+fn a_peer_of_the_wrong_type_is_given_up() {
+    let context = TestContext::new();
+    let (_pull, endpoint) = context.bound(SocketType::Pull);
+    let publisher = context.socket(SocketType::Sub);
+    let monitor = publisher.monitor().unwrap();
+    publisher.connect(&endpoint).unwrap();
+    await_event(&monitor, EventKind::Disconnected);
+    until("the peer is given up", || publisher.stats().peers == 0);
+    assert!(monitor.recv_deadline(Instant::now() + A_WHILE).is_err(), "no retry");
+}
+
+#[test]
+fn a_silent_server_is_left_after_the_handshake_interval_and_tried_again() {
+    let context = TestContext::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let push = context.socket(SocketType::Push);
+    let monitor = push.monitor().unwrap();
+    push.set_handshake_interval(Some(ms(20))).unwrap();
+    push.connect(&format!("tcp://{}", listener.local_addr().unwrap())).unwrap();
+    for _ in 0..2 {
+        let (mut server, _) = listener.accept().unwrap();
+        assert_eq!(await_event(&monitor, EventKind::HandshakeFailed).value, 11); // EAGAIN
+        await_event(&monitor, EventKind::Disconnected);
+        await_event(&monitor, EventKind::ConnectRetried);
+        let mut got = Vec::new();
+        server.read_to_end(&mut got).unwrap(); // closed
+        assert_eq!(got[0], 0xff);
+    }
+}
+
+#[test]
+fn the_network_goes_and_comes_back_many_times() {
+    let context = TestContext::new();
+    let place = Place::new(Transport::Tcp);
+    let (server, client) = (context.socket(SocketType::Rep), context.connected(SocketType::Req, place.endpoint()));
+    let monitor = client.monitor().unwrap();
+    for n in 0..20 {
+        server.bind(place.endpoint()).unwrap();
+        send(&client, n.to_string());
+        assert_eq!(recv_text(&server), [n.to_string()]);
+        server.send("ok").unwrap();
+        recv(&client);
+        server.unbind(place.endpoint()).unwrap();
+        await_event(&monitor, EventKind::Disconnected);
+    }
+}
+
+#[test]
+fn an_endpoint_tells_its_whole_story() {
+    let context = TestContext::new();
+    let place = Place::new(Transport::Tcp);
+    let (push, monitor) = hopeless(&context, &place, Some(ms(5)), ms(5));
+    await_event(&monitor, EventKind::ConnectRetried);
+    let pull = context.socket(SocketType::Pull);
+    pull.bind(place.endpoint()).unwrap();
+    let connected: Event = await_event(&monitor, EventKind::Connected);
+    assert_eq!(connected.endpoint, place.endpoint());
+    await_event(&monitor, EventKind::HandshakeSucceeded);
+    drop(pull);
+    await_event(&monitor, EventKind::Disconnected);
+    await_event(&monitor, EventKind::ConnectRetried);
+    drop(push);
+    await_event(&monitor, EventKind::Stopped);
+}
