@@ -119,6 +119,11 @@ impl<'a> Poller<'a> {
         self.items.push(Item { source: Source::Socket(socket.core()), interest, key });
     }
 
+    /// Changes what to wait for on the source that was added as number `index`.
+    pub(crate) fn set_interest(&mut self, index: usize, interest: Interest) {
+        self.items[index].interest = interest;
+    }
+
     /// Adds a plain descriptor.
     pub fn add_fd(&mut self, fd: BorrowedFd<'a>, interest: Interest, key: usize) {
         self.items.push(Item { source: Source::Fd(fd), interest, key });
@@ -181,6 +186,14 @@ impl<'a> Poller<'a> {
         let (ready_sets, fd_events) = result.unwrap_or_else(|error| (vec![true; led.len()], Err(error)));
         for ((core, net), ready) in led.iter().zip(ready_sets) {
             core.end_lead_for_poller(net, ready);
+        }
+        if let Some(waker) = self.waker.clone().filter(|_| !alone).map(Waker::from) {
+            // A socket that never becomes ready would keep it, and its descriptor, for ever.
+            for item in &self.items {
+                if let Source::Socket(core) = item.source {
+                    core.forget_waker(&waker);
+                }
+            }
         }
         let fd_events = fd_events?;
         let mut events = self.ready(None)?;

@@ -23,23 +23,23 @@ pub fn proxy(front: &Socket, back: &Socket, capture: Option<&Socket>) -> Result<
     let mut forth = Direction { from: front, to: back, held: None };
     let mut back_again = Direction { from: back, to: front, held: None };
     let same = std::ptr::eq(front, back);
+    let mut poller = Poller::new();
+    poller.add(front, Interest::default(), 0);
+    if !same {
+        poller.add(back, Interest::default(), 1);
+    }
     loop {
         forth.pump(capture)?;
         if !same {
             back_again.pump(capture)?;
         }
-        let mut poller = Poller::new();
-        let mut front_wants = forth.wants_input();
-        let mut back_wants = forth.wants_output();
-        if !same {
-            front_wants = front_wants.and(back_again.wants_output());
-            back_wants = back_wants.and(back_again.wants_input());
+        let front_wants = forth.wants_input();
+        let back_wants = forth.wants_output();
+        if same {
+            poller.set_interest(0, front_wants.and(back_wants));
         } else {
-            front_wants = front_wants.and(back_wants);
-        }
-        poller.add(front, front_wants, 0);
-        if !same {
-            poller.add(back, back_wants, 1);
+            poller.set_interest(0, front_wants.and(back_again.wants_output()));
+            poller.set_interest(1, back_wants.and(back_again.wants_input()));
         }
         poller.wait(None)?;
     }

@@ -168,6 +168,13 @@ impl Core {
         }
     }
 
+    /// Takes back what [`Core::readiness`] registered.
+    pub(crate) fn forget_waker(&self, waker: &Waker) {
+        let mut state = self.state.lock();
+        state.recv_wakers.retain(|known| !known.will_wake(waker));
+        state.send_wakers.retain(|known| !known.will_wake(waker));
+    }
+
     pub(crate) fn subscribe(&self, prefix: Frame, add: bool) -> Result<()> {
         let mut state = self.state.lock();
         state.alive()?;
@@ -188,7 +195,7 @@ impl Core {
                 net.reactor.leased(self);
             }
         }
-        if state.recv_sleepers + state.send_sleepers > 0 {
+        if state.recv_sleepers + state.send_sleepers > 0 || state.leader.is_some() {
             self.hand_on(&mut state, waited);
         }
         if state.peers.has_wakes() {
@@ -211,13 +218,17 @@ impl Core {
         self.idle_clock.load(Ordering::Relaxed)
     }
 
-    /// Other threads sleep: wake one that can go on, or one that can lead now that nobody does.
+    /// Other threads wait: wakes those that can go on, or one that can lead now that nobody does. One wake-up
+    /// stands for any number of messages, so whoever takes one has to see to the rest.
     fn hand_on(&self, state: &mut State, waited: bool) {
-        let lead = waited && state.leader.is_none() && self.net.get().is_some();
-        if state.recv_sleepers > 0 && (lead || state.ready(Want::RECV).recv) {
-            self.recv_cond.notify_one();
-        } else if state.send_sleepers > 0 && (lead || state.ready(Want::SEND).send) {
-            self.send_cond.notify_one();
+        let leader = state.leader.unwrap_or_default();
+        let mut lead = waited && state.leader.is_none() && self.net.get().is_some();
+        if (state.recv_sleepers > 0 || leader.recv) && (lead || state.ready(Want::RECV).recv) {
+            lead = false;
+            self.wake_receiver(state);
+        }
+        if (state.send_sleepers > 0 || leader.send) && (lead || state.ready(Want::SEND).send) {
+            self.wake_sender(state);
         }
     }
 }

@@ -290,7 +290,11 @@ impl Core {
             state.lease.leased = !net.reactor.watch(self, net, true);
         }
         for id in state.peers.ids().collect::<Vec<_>>() {
-            state.peers.close(id);
+            if state.peers.get(id).is_some_and(|peer| peer.gone) {
+                state.peers.remove(id);
+            } else {
+                state.peers.close(id);
+            }
         }
         let wakes = state.peers.take_wakes();
         drop(state);

@@ -93,6 +93,15 @@ impl Core {
             peer.linked = false;
             peer.outbound.close();
             state.pattern.detached(&mut state.peers, id);
+            // With something left to read it stays until that is read. A socket that never reads, or is closed,
+            // would keep it for ever, its session with it, and through that itself.
+            if state.phase == Phase::Closed || !state.peers.has_input(id) {
+                state.peers.remove(id);
+            }
+            if state.pattern.senders_differ() && state.is_awaited(Want::SEND) {
+                // Whoever waits for room in this very peer's queue has to hear that there will be none.
+                self.signal_send(state);
+            }
         });
     }
 

@@ -139,6 +139,16 @@ impl Core {
     /// A receive may find something: wakes one thread that waits for it, and the tasks.
     pub(super) fn signal_recv(&self, state: &mut State) {
         state.wake_tasks(Want::RECV);
+        self.wake_receiver(state);
+    }
+
+    pub(super) fn signal_send(&self, state: &mut State) {
+        state.wake_tasks(Want::SEND);
+        self.wake_sender(state);
+    }
+
+    /// Wakes one thread that waits to receive; when it leaves it wakes the next, if there is more.
+    pub(super) fn wake_receiver(&self, state: &State) {
         if state.recv_sleepers > 0 {
             self.recv_cond.notify_one();
         } else if state.leader.is_some_and(|want| want.recv) {
@@ -146,11 +156,17 @@ impl Core {
         }
     }
 
-    pub(super) fn signal_send(&self, state: &mut State) {
-        state.wake_tasks(Want::SEND);
+    /// Wakes one thread that waits to send, or all of them where each may wait for another peer.
+    pub(super) fn wake_sender(&self, state: &State) {
+        let all = state.pattern.senders_differ();
         if state.send_sleepers > 0 {
-            self.send_cond.notify_one();
-        } else if state.leader.is_some_and(|want| want.send) {
+            if all {
+                self.send_cond.notify_all();
+            } else {
+                self.send_cond.notify_one();
+            }
+        }
+        if (all || state.send_sleepers == 0) && state.leader.is_some_and(|want| want.send) {
             self.wake_leader(state);
         }
     }

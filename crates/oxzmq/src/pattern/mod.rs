@@ -54,6 +54,11 @@ pub(crate) trait Pattern: Send {
     /// True when a send would be taken now.
     fn can_send(&mut self, peers: &mut Peers) -> bool;
 
+    /// True when two sends may wait for different peers, so that neither can stand for the other.
+    fn senders_differ(&self) -> bool {
+        false
+    }
+
     /// True when a receive may find something now.
     fn can_recv(&mut self, peers: &mut Peers) -> bool;
 

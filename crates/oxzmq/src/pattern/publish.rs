@@ -141,6 +141,10 @@ impl Pattern for Publisher {
         true
     }
 
+    fn senders_differ(&self) -> bool {
+        true
+    }
+
     fn can_recv(&mut self, _: &mut Peers) -> bool {
         !self.incoming.is_empty()
     }

@@ -147,6 +147,10 @@ impl Pattern for Router {
         !peers.options.router_mandatory || self.routes.values().any(|&id| peers.has_room(id))
     }
 
+    fn senders_differ(&self) -> bool {
+        true
+    }
+
     fn can_recv(&mut self, peers: &mut Peers) -> bool {
         self.queue.readable(peers)
     }

@@ -93,6 +93,10 @@ impl Pattern for Stream {
         true
     }
 
+    fn senders_differ(&self) -> bool {
+        true
+    }
+
     fn can_recv(&mut self, peers: &mut Peers) -> bool {
         self.queue.readable(peers)
     }
