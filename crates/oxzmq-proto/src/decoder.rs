@@ -1,0 +1,294 @@
+//! From bytes to messages.
+
+use std::collections::VecDeque;
+use std::mem;
+
+use crate::command::{self, Traffic};
+use crate::header::{COMMAND, Header, MORE};
+use crate::limits::COMMAND_OVERHEAD;
+use crate::reply_check::ReplyCheck;
+use crate::{Frame, Limits, Message, ProtocolError, Version};
+
+/// Bodies from this many octets on may be read straight into their final buffer; see [`Decoder::body`].
+///
+/// A driver's read buffer has to hold a smaller frame whole: this many octets and a header of ten.
+pub const LARGE_BODY: usize = 16 * 1024;
+
+/// What a large body's buffer starts with, in octets; it doubles from there as octets arrive.
+const LARGE_BODY_START: usize = 256 * 1024;
+
+/// A sign of life from the peer (RFC 37, heartbeats).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// To be answered with a PONG that carries the same context.
+    Ping {
+        /// How long the peer lets us wait for its next sign of life, in tenths of a second; 0 is no bound.
+        ttl_deciseconds: u16,
+        /// At most 16 octets; what went beyond is cut off.
+        context: Frame,
+    },
+    /// Needs no answer, asked for or not.
+    Pong,
+}
+
+/// Turns bytes into messages, in the form of one connection's version.
+///
+/// It keeps the frames of a message that is not whole yet, and a large body that is not; a partial
+/// small frame is left to its caller. After an error it is of no more use; the messages decoded before
+/// the error are good.
+#[derive(Debug)]
+pub struct Decoder {
+    version: Version,
+    limits: Limits,
+    /// Frames of a message whose last one is still to come, and their octets.
+    partial: Message,
+    partial_size: u64,
+    large: Option<Large>,
+    replies: Option<ReplyCheck>,
+}
+
+/// A large body on its way. Holds at most `size` octets.
+#[derive(Debug)]
+struct Large {
+    buffer: Vec<u8>,
+    size: usize,
+    flags: u8,
+}
+
+/// A large body's final buffer, for a driver that reads the rest of it directly.
+#[derive(Debug)]
+pub struct LargeBody<'a> {
+    /// What is there so far; append to it.
+    pub buffer: &'a mut Vec<u8>,
+    /// Octets still to come, at least one. Append at most this many.
+    pub missing: usize,
+}
+
+impl LargeBody<'_> {
+    /// Make room for at least one more octet: the buffer doubles, from 256 KiB on and never beyond
+    /// the body's end, so that memory follows what was received rather than what was promised.
+    pub fn reserve(&mut self) {
+        if self.buffer.len() == self.buffer.capacity() {
+            let more = self.buffer.len().max(LARGE_BODY_START).min(self.missing);
+            self.buffer.reserve_exact(more);
+        }
+    }
+}
+
+impl Decoder {
+    /// A decoder for the traffic of a connection of this version.
+    pub fn new(version: Version, limits: Limits) -> Self {
+        Decoder { version, limits, partial: Message::new(), partial_size: 0, large: None, replies: None }
+    }
+
+    /// Also check that each message is a reply to a REQ socket (RFC 28): an empty frame first, or a
+    /// request id of four octets and then an empty frame, and more after that. Anything else is
+    /// [`ProtocolError::ReplyFormat`].
+    pub fn validate_replies(&mut self) {
+        self.replies = Some(ReplyCheck::default());
+    }
+
+    /// Decode whole messages from `input` onto the back of `out`, at most `max`; returns the octets
+    /// taken from `input`.
+    ///
+    /// Afterwards either all of `input` is used but a partial frame, which the caller keeps and
+    /// presents again with more behind it, or `max` was reached. Subscriptions and group changes
+    /// that came as commands are messages with their [`Kind`](crate::Kind); those that came as messages
+    /// (`01` or `00` and the topic) are data here, because only the pattern knows whether they mean that.
+    /// Heartbeats go to `controls`. Unknown commands are dropped.
+    ///
+    /// # Errors
+    ///
+    /// On traffic that breaks the protocol or the limits. Messages in `out` came before that.
+    pub fn decode(
+        &mut self,
+        input: &[u8],
+        out: &mut VecDeque<Message>,
+        max: usize,
+        controls: &mut Vec<Control>,
+    ) -> Result<usize, ProtocolError> {
+        let full = out.len().saturating_add(max);
+        let mut at = 0;
+        if self.large.is_some() && max > 0 {
+            at = self.fill_large(input);
+            self.body_received(out, controls)?;
+        }
+        while out.len() < full && self.large.is_none() {
+            let rest = &input[at..];
+            let Some(header) = Header::parse(self.version, rest)? else {
+                break;
+            };
+            self.admit(&header)?;
+            let size = header.size as usize; // `Header` only has sizes that fit.
+            let body = &rest[header.len..];
+            if size > body.len() {
+                if size < LARGE_BODY {
+                    break;
+                }
+                at += header.len;
+                self.large = Some(Large { buffer: Vec::new(), size, flags: header.flags });
+                at += self.fill_large(&input[at..]);
+                break;
+            }
+            at += header.len + size;
+            if header.flags & (MORE | COMMAND) == 0 && self.is_between_messages() {
+                push_single(body, size, out);
+            } else {
+                let frame = Frame::copy_from_slice(&body[..size]);
+                self.accept(header.flags, frame, out, controls)?;
+            }
+        }
+        Ok(at)
+    }
+
+    /// The large body that is on its way, if the last frame seen is one: at least [`LARGE_BODY`]
+    /// octets, and not all were in the input.
+    ///
+    /// A driver may then append what it reads to the body's own buffer and report it with
+    /// [`Decoder::body_received`], or go on with [`Decoder::decode`] as before at the cost of a copy.
+    pub fn body(&mut self) -> Option<LargeBody<'_>> {
+        self.large
+            .as_mut()
+            .map(|large| LargeBody { missing: large.size - large.buffer.len(), buffer: &mut large.buffer })
+    }
+
+    /// Call after the buffer of [`Decoder::body`] has grown: completes the frame, and perhaps its
+    /// message, once nothing is missing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Decoder::decode`].
+    ///
+    /// # Panics
+    ///
+    /// If more was appended than was missing: those octets are lost, so there is no way on.
+    pub fn body_received(
+        &mut self,
+        out: &mut VecDeque<Message>,
+        controls: &mut Vec<Control>,
+    ) -> Result<(), ProtocolError> {
+        match self.large.take_if(|large| large.buffer.len() >= large.size) {
+            Some(Large { buffer, size, flags }) => {
+                assert!(buffer.len() == size, "a driver appended beyond the body's end");
+                self.accept(flags, Frame::from(buffer), out, controls)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a message has begun and is not whole. A partial frame that was left to the caller
+    /// does not count.
+    pub fn is_mid_message(&self) -> bool {
+        self.large.is_some() || !self.partial.is_empty()
+    }
+
+    /// Take what is there of the large body from the front of `input`; returns the octets taken.
+    fn fill_large(&mut self, input: &[u8]) -> usize {
+        let Some(mut body) = self.body() else {
+            return 0;
+        };
+        let taken = input.len().min(body.missing);
+        body.reserve();
+        body.buffer.extend_from_slice(&input[..taken]);
+        taken
+    }
+
+    #[inline]
+    fn is_command(&self, flags: u8) -> bool {
+        flags & COMMAND != 0 && self.version.has_commands()
+    }
+
+    /// Compare what a header promises with the limits. Changes nothing, so that the same header can
+    /// be presented again.
+    #[inline]
+    fn admit(&self, header: &Header) -> Result<(), ProtocolError> {
+        let size = header.size;
+        let command = self.is_command(header.flags);
+        if let Some(limit) = self.limits.max_frame_size {
+            let extra = if command { COMMAND_OVERHEAD } else { 0 };
+            if size > limit.saturating_add(extra) {
+                return Err(ProtocolError::FrameTooLarge { size, limit });
+            }
+        }
+        if command {
+            return Ok(());
+        }
+        if self.partial.len() >= self.limits.max_frames.max(1) {
+            let limit = self.limits.max_frames;
+            return Err(ProtocolError::TooManyFrames { limit });
+        }
+        if let Some(limit) = self.limits.max_message_size {
+            let size = self.partial_size.saturating_add(size);
+            if size > limit {
+                return Err(ProtocolError::MessageTooLarge { size, limit });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the next frame may be a message by itself, with nothing to check about that.
+    #[inline]
+    fn is_between_messages(&self) -> bool {
+        self.partial.is_empty() && self.replies.is_none()
+    }
+
+    /// Take in a whole frame. Traffic encryption, once there is any, opens the frame here.
+    fn accept(
+        &mut self,
+        flags: u8,
+        frame: Frame,
+        out: &mut VecDeque<Message>,
+        controls: &mut Vec<Control>,
+    ) -> Result<(), ProtocolError> {
+        if self.is_command(flags) {
+            return accept_command(frame, out, controls);
+        }
+        let more = flags & MORE != 0;
+        if let Some(check) = &mut self.replies {
+            check.frame(more, frame.len(), self.partial.len())?;
+        }
+        if !more && self.partial.is_empty() {
+            out.push_back(Message::single(frame));
+            return Ok(());
+        }
+        self.partial_size = self.partial_size.saturating_add(frame.len() as u64);
+        self.partial.push_back(frame);
+        if !more {
+            self.partial_size = 0;
+            out.push_back(mem::take(&mut self.partial));
+        }
+        Ok(())
+    }
+}
+
+/// The hot path: a message of one frame, the first `size` octets of `body`.
+#[inline]
+fn push_single(body: &[u8], size: usize, out: &mut VecDeque<Message>) {
+    if size <= Frame::INLINE_MAX
+        && let Some(data) = body.first_chunk()
+    {
+        out.push_back(Message::single(Frame::new()));
+        if let Some(frame) = out.back_mut().and_then(Message::first_mut) {
+            frame.set_inline(data, size);
+        }
+    } else {
+        out.push_back(Message::single(&body[..size]));
+    }
+}
+
+/// Commands may come between the frames of a message, and leave it alone.
+#[cold]
+fn accept_command(body: Frame, out: &mut VecDeque<Message>, controls: &mut Vec<Control>) -> Result<(), ProtocolError> {
+    match command::traffic(&body)? {
+        Traffic::Change(kind, start) => {
+            let topic = match body.as_shared() {
+                Some(bytes) => Frame::from(bytes.slice(start..)),
+                None => Frame::copy_from_slice(&body[start..]),
+            };
+            out.push_back(Message::subscription(kind, topic));
+        }
+        Traffic::Control(control) => controls.push(control),
+        Traffic::Unknown => {}
+    }
+    Ok(())
+}

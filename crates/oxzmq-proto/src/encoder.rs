@@ -1,0 +1,181 @@
+//! From messages to bytes.
+
+use crate::header::{COMMAND, Header, MAX_HEADER, MORE};
+use crate::limits::MAX_PING_CONTEXT;
+use crate::{Frame, Kind, Message, OutBuf, Version};
+
+/// Turns messages into bytes, in the form that one connection's version asks for.
+#[derive(Debug)]
+pub struct Encoder {
+    version: Version,
+}
+
+impl Encoder {
+    /// An encoder for a connection of this version, after its handshake.
+    pub fn new(version: Version) -> Self {
+        Encoder { version }
+    }
+
+    /// The connection's version.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Append a message to `out`. One without frames is sent as one empty frame.
+    ///
+    /// Subscriptions go out as commands to a 3.1 peer and as messages (`01` or `00` before the
+    /// topic) to older ones, which would not understand the commands. Joins and leaves go out as
+    /// commands from 3.0 on; to older peers, which have none, nothing is sent.
+    #[inline]
+    pub fn encode(&mut self, message: Message, out: &mut OutBuf) {
+        if message.kind() != Kind::Data {
+            return self.encode_change(message, out);
+        }
+        // The hot path: one small frame, which need not be moved out of its message.
+        if let [frame] = message.frames()
+            && let Some((body, len)) = frame.inline_parts()
+        {
+            return self.put_inline(0, body, len, out);
+        }
+        self.encode_frames(message, out);
+    }
+
+    fn encode_frames(&self, message: Message, out: &mut OutBuf) {
+        let mut left = message.len();
+        if left == 0 {
+            return self.put_frame(0, Frame::new(), out);
+        }
+        for frame in message.into_frames() {
+            left -= 1;
+            self.put_frame(if left > 0 { MORE } else { 0 }, frame, out);
+        }
+    }
+
+    /// Append a PING. `ttl_deciseconds` is how long the peer may wait for the next sign of life, 0 for
+    /// no bound; of `context` at most 16 octets are sent. Nothing is sent below 3.0.
+    pub fn ping(&mut self, ttl_deciseconds: u16, context: &[u8], out: &mut OutBuf) {
+        let [high, low] = ttl_deciseconds.to_be_bytes();
+        let context = &context[..context.len().min(MAX_PING_CONTEXT)];
+        self.put_command(&[b"\x04PING", &[high, low], context], out);
+    }
+
+    /// Append the answer to a PING with its `context`, of which at most 16 octets are sent. Nothing
+    /// is sent below 3.0.
+    pub fn pong(&mut self, context: &[u8], out: &mut OutBuf) {
+        let context = &context[..context.len().min(MAX_PING_CONTEXT)];
+        self.put_command(&[b"\x04PONG", context], out);
+    }
+
+    fn put_frame(&self, flags: u8, frame: Frame, out: &mut OutBuf) {
+        if let Some((body, len)) = frame.inline_parts() {
+            return self.put_inline(flags, body, len, out);
+        }
+        self.put_header(flags, frame.len(), out);
+        out.put_bytes(frame.into_bytes());
+    }
+
+    /// Header and body of an inline frame. The short form always fits.
+    #[inline]
+    fn put_inline(&self, flags: u8, body: &[u8; Frame::INLINE_MAX], len: usize, out: &mut OutBuf) {
+        let header = if self.version.is_v1() { [len as u8 + 1, flags] } else { [flags, len as u8] };
+        out.put_prefix(&header, body, len);
+    }
+
+    #[inline]
+    fn put_header(&self, flags: u8, size: usize, out: &mut OutBuf) {
+        let mut header = [0; MAX_HEADER];
+        let len = Header::write(self.version, flags, size, &mut header);
+        out.put(&header[..len]);
+    }
+
+    fn put_command(&self, parts: &[&[u8]], out: &mut OutBuf) {
+        if !self.version.has_commands() {
+            return;
+        }
+        self.put_header(COMMAND, parts.iter().map(|part| part.len()).sum(), out);
+        parts.iter().for_each(|part| out.put(part));
+    }
+
+    fn encode_change(&self, mut message: Message, out: &mut OutBuf) {
+        let kind = message.kind();
+        let topic = message.pop_front().unwrap_or_default();
+        let commands_only = matches!(kind, Kind::Join | Kind::Leave);
+        if commands_only && !self.version.has_commands() {
+            return;
+        }
+        let (flags, prefix): (u8, &[u8]) = if commands_only || self.version >= Version::V3_1 {
+            (COMMAND, command_name(kind))
+        } else {
+            (0, if kind == Kind::Subscribe { &[1] } else { &[0] })
+        };
+        self.put_header(flags, prefix.len() + topic.len(), out);
+        out.put(prefix);
+        match topic.as_shared() {
+            Some(bytes) => out.put_bytes(bytes.clone()),
+            None => out.put(&topic),
+        }
+    }
+}
+
+/// The command's name with its length octet.
+fn command_name(kind: Kind) -> &'static [u8] {
+    match kind {
+        Kind::Data => b"",
+        Kind::Subscribe => b"\x09SUBSCRIBE",
+        Kind::Cancel => b"\x06CANCEL",
+        Kind::Join => b"\x04JOIN",
+        Kind::Leave => b"\x05LEAVE",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(version: Version, message: Message) -> Vec<u8> {
+        let mut out = OutBuf::new();
+        Encoder::new(version).encode(message, &mut out);
+        assert!(out.is_contiguous());
+        out.first_slice().to_vec()
+    }
+
+    #[test]
+    fn a_message_without_frames_is_one_empty_frame() {
+        assert_eq!(encoded(Version::V3_1, Message::new()), [0, 0]);
+        assert_eq!(encoded(Version::V1, Message::new()), [1, 0]);
+    }
+
+    #[test]
+    fn a_topic_of_255_octets_gets_a_long_header() {
+        let topic = vec![b't'; 255];
+        let message = Message::subscription(Kind::Subscribe, topic.clone());
+        let expected = [&[2, 0, 0, 0, 0, 0, 0, 1, 0, 1][..], &topic].concat();
+        assert_eq!(encoded(Version::V3_0, message.clone()), expected);
+        assert_eq!(encoded(Version::V3_1, message)[..9], [6, 0, 0, 0, 0, 0, 0, 1, 9]);
+    }
+
+    #[test]
+    fn old_peers_get_no_commands() {
+        for version in [Version::V1, Version::V1Versioned, Version::V2] {
+            let mut out = OutBuf::new();
+            let mut encoder = Encoder::new(version);
+            encoder.ping(5, b"", &mut out);
+            encoder.pong(b"", &mut out);
+            encoder.encode(Message::subscription(Kind::Join, "g"), &mut out);
+            encoder.encode(Message::subscription(Kind::Leave, "g"), &mut out);
+            assert!(out.is_empty());
+        }
+        let join = Message::subscription(Kind::Join, "g");
+        assert_eq!(encoded(Version::V3_0, join), b"\x04\x06\x04JOINg");
+    }
+
+    #[test]
+    fn a_large_body_is_referenced() {
+        let body = bytes::Bytes::from(vec![1; OutBuf::REFERENCE_MIN]);
+        let at = body.as_ptr();
+        let mut out = OutBuf::new();
+        Encoder::new(Version::V3_1).encode(Message::from(body), &mut out);
+        out.advance(9);
+        assert_eq!(out.first_slice().as_ptr(), at);
+    }
+}

@@ -1,0 +1,179 @@
+//! A peer's properties, and their form on the wire (RFC 37, metadata).
+
+use bytes::Bytes;
+
+use crate::ProtocolError;
+use crate::limits::{MAX_PROPERTIES, MAX_PROPERTY_NAME};
+
+/// What is known about the peer that a message came from: the metadata of its handshake plus what
+/// the transport and the authenticator add.
+#[derive(Clone, Default, Debug, PartialEq, Eq)]
+pub struct Properties {
+    /// In order of arrival, each name once, no name longer than `MAX_PROPERTY_NAME`.
+    entries: Vec<(Box<str>, Bytes)>,
+}
+
+impl Properties {
+    /// The name under which routing ids travel.
+    pub(crate) const IDENTITY: &'static str = "Identity";
+    /// The name under which socket types travel.
+    pub(crate) const SOCKET_TYPE: &'static str = "Socket-Type";
+
+    /// No properties.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The value of a property: by the exact name, else by a name that differs in ASCII case only.
+    /// `Routing-Id` is another name for `Identity`.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.find(name).or_else(|| {
+            let alias = name.eq_ignore_ascii_case("Routing-Id");
+            alias.then(|| self.find(Self::IDENTITY)).flatten()
+        })
+    }
+
+    /// The value of a property, if it is UTF-8 text.
+    pub fn get_str(&self, name: &str) -> Option<&str> {
+        std::str::from_utf8(self.get(name)?).ok()
+    }
+
+    /// The value under exactly this name, as libzmq looks for `Socket-Type`.
+    pub(crate) fn get_exact(&self, name: &str) -> Option<&[u8]> {
+        let entry = self.entries.iter().find(|(known, _)| **known == *name)?;
+        Some(&entry.1)
+    }
+
+    fn find(&self, name: &str) -> Option<&[u8]> {
+        self.get_exact(name).or_else(|| {
+            let mut entries = self.entries.iter();
+            let entry = entries.find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+            Some(&entry.1)
+        })
+    }
+
+    /// Add a property unless the name is there already: the first one wins, as it does for libzmq.
+    ///
+    /// Returns whether it was added. A name of more than 255 octets or a value of 2^31 or more, which
+    /// the wire cannot carry, is not added.
+    pub fn insert(&mut self, name: impl Into<Box<str>>, value: impl Into<Bytes>) -> bool {
+        let (name, value) = (name.into(), value.into());
+        let fits = name.len() <= MAX_PROPERTY_NAME && value.len() <= i32::MAX as usize;
+        let added = fits && self.get_exact(&name).is_none();
+        if added {
+            self.entries.push((name, value));
+        }
+        added
+    }
+
+    /// Names and values in their order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &[u8])> {
+        self.entries.iter().map(|(name, value)| (&**name, &value[..]))
+    }
+
+    /// Number of properties.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Append the form on the wire: name length (1 octet), name, value length (4 octets), value.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        for (name, value) in &self.entries {
+            // `insert` keeps both lengths within what the casts can hold.
+            out.push(name.len() as u8);
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(&(value.len() as u32).to_be_bytes());
+            out.extend_from_slice(value);
+        }
+    }
+
+    /// Read the form on the wire, all of `octets`.
+    ///
+    /// Empty names are accepted, as libzmq does; octets of a name that are not UTF-8 become
+    /// replacement characters; of a repeated name the first value counts.
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolError::InvalidMetadata`] if it ends within a property,
+    /// [`ProtocolError::TooManyProperties`] above [`MAX_PROPERTIES`].
+    pub fn parse(octets: &[u8]) -> Result<Self, ProtocolError> {
+        let mut properties = Self::new();
+        let mut rest = octets;
+        let mut count = 0;
+        while !rest.is_empty() {
+            count += 1;
+            if count > MAX_PROPERTIES {
+                return Err(ProtocolError::TooManyProperties { limit: MAX_PROPERTIES });
+            }
+            let (name, value, next) = split_property(rest)
+                .ok_or(ProtocolError::InvalidMetadata { offset: octets.len() - rest.len(), length: octets.len() })?;
+            let name = String::from_utf8_lossy(name);
+            if properties.get_exact(&name).is_none() {
+                let entry = (name.into(), Bytes::copy_from_slice(value));
+                properties.entries.push(entry);
+            }
+            rest = next;
+        }
+        Ok(properties)
+    }
+}
+
+/// The first property's name and value, and what follows it.
+fn split_property(octets: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let (&name_len, rest) = octets.split_first()?;
+    let (name, rest) = rest.split_at_checked(usize::from(name_len))?;
+    let (value_len, rest) = rest.split_first_chunk::<4>()?;
+    let value_len = usize::try_from(u32::from_be_bytes(*value_len)).ok()?;
+    let (value, rest) = rest.split_at_checked(value_len)?;
+    Some((name, value, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_a_name_wins_and_case_matters_only_last() {
+        let mut properties = Properties::new();
+        assert!(properties.insert("x-a", "lower"));
+        assert!(properties.insert("X-A", "upper"));
+        assert!(!properties.insert("X-A", "again"));
+        assert!(properties.insert("Identity", "me"));
+        assert_eq!(properties.get_str("X-A"), Some("upper"));
+        assert_eq!(properties.get_str("X-a"), Some("lower"));
+        assert_eq!(properties.get_str("routing-id"), Some("me"));
+        assert_eq!(properties.get("Resource"), None);
+    }
+
+    #[test]
+    fn what_the_wire_cannot_carry_is_not_added() {
+        let mut properties = Properties::new();
+        assert!(properties.insert("n".repeat(255), "v"));
+        assert!(!properties.insert("n".repeat(256), "v"));
+        assert_eq!(properties.len(), 1);
+    }
+
+    #[test]
+    fn broken_metadata_is_refused() {
+        let whole = b"\x01n\x00\x00\x00\x02va\x00\x00\x00\x00\x00";
+        assert_eq!(Properties::parse(whole).unwrap().len(), 2);
+        for end in 1..whole.len() {
+            assert_eq!(Properties::parse(&whole[..end]).is_ok(), end == 8, "{end}");
+        }
+        let broken = Properties::parse(b"\x01n\xff\xff\xff\xffvalue");
+        let expected = ProtocolError::InvalidMetadata { offset: 0, length: 11 };
+        assert_eq!(broken, Err(expected));
+    }
+
+    #[test]
+    fn the_number_of_properties_is_bounded() {
+        let one = b"\x00\x00\x00\x00\x00";
+        assert_eq!(Properties::parse(&one.repeat(MAX_PROPERTIES)).unwrap().len(), 1);
+        assert!(Properties::parse(&one.repeat(MAX_PROPERTIES + 1)).is_err());
+    }
+}

@@ -1,0 +1,153 @@
+//! The async face of a socket: futures, a stream and a sink over the same core as the blocking calls.
+//!
+//! None of them depends on a runtime. A future first tries; only then it leaves its waker, under the lock
+//! under which messages arrive, so that none can arrive unnoticed in between.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use futures_sink::Sink;
+use oxzmq_proto::Message;
+
+use crate::core::{Core, Want};
+use crate::error::{ErrorKind, Result, SendError};
+
+/// The future of [`Socket::recv_async`](crate::Socket::recv_async).
+#[must_use = "futures do nothing unless awaited"]
+pub struct RecvFuture<'a> {
+    core: &'a Arc<Core>,
+}
+
+impl<'a> RecvFuture<'a> {
+    pub(crate) fn new(core: &'a Arc<Core>) -> Self {
+        Self { core }
+    }
+}
+
+impl Future for RecvFuture<'_> {
+    type Output = Result<Message>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.core.poll_recv(cx.waker()).map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+/// The future of [`Socket::send_async`](crate::Socket::send_async).
+#[must_use = "futures do nothing unless awaited"]
+pub struct SendFuture<'a> {
+    core: &'a Arc<Core>,
+    message: Option<Message>,
+}
+
+impl<'a> SendFuture<'a> {
+    pub(crate) fn new(core: &'a Arc<Core>, message: Message) -> Self {
+        Self { core, message: Some(message) }
+    }
+}
+
+impl Future for SendFuture<'_> {
+    type Output = Result<(), SendError>;
+
+    /// # Panics
+    /// When polled again after it was ready.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let message = self.message.take().expect("a future is not polled after it was ready");
+        match self.core.poll_send(message, cx.waker()) {
+            Ok(result) => Poll::Ready(result),
+            Err(message) => {
+                self.message = Some(message);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// The stream of [`Socket::stream`](crate::Socket::stream).
+#[must_use = "streams do nothing unless polled"]
+pub struct MessageStream<'a> {
+    core: &'a Arc<Core>,
+    ended: bool,
+}
+
+impl<'a> MessageStream<'a> {
+    pub(crate) fn new(core: &'a Arc<Core>) -> Self {
+        Self { core, ended: false }
+    }
+}
+
+impl Stream for MessageStream<'_> {
+    type Item = Result<Message>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let Some(result) = self.core.poll_recv(cx.waker()) else { return Poll::Pending };
+        if let Err(error) = &result {
+            // REQ and REP out of turn can be mended; these cannot.
+            self.ended = matches!(error.kind(), ErrorKind::Terminated | ErrorKind::Closed | ErrorKind::NotSupported);
+        }
+        Poll::Ready(Some(result))
+    }
+}
+
+/// The sink of [`Socket::sink`](crate::Socket::sink). It holds at most one message that no peer has room for.
+#[must_use = "sinks do nothing unless polled"]
+pub struct MessageSink<'a> {
+    core: &'a Arc<Core>,
+    waiting: Option<Message>,
+}
+
+impl<'a> MessageSink<'a> {
+    pub(crate) fn new(core: &'a Arc<Core>) -> Self {
+        Self { core, waiting: None }
+    }
+
+    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        let Some(message) = self.waiting.take() else { return Poll::Ready(Ok(())) };
+        match self.core.poll_send(message, cx.waker()) {
+            Ok(result) => Poll::Ready(result),
+            Err(message) => {
+                self.waiting = Some(message);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Sink<Message> for MessageSink<'_> {
+    type Error = SendError;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        if self.poll_waiting(cx)?.is_pending() {
+            return Poll::Pending;
+        }
+        // A REP without a request is not ready, nor is a socket without a peer that has room.
+        match self.core.readiness(Want::SEND, Some(cx.waker())) {
+            Ok(ready) if ready.send => Poll::Ready(Ok(())),
+            Ok(_) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(SendError::new(error, Message::new()))),
+        }
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), SendError> {
+        self.waiting = Some(message);
+        // Sent now if possible, so that `poll_flush` finds nothing to do.
+        let waker = std::task::Waker::noop();
+        match self.poll_waiting(&mut Context::from_waker(waker)) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        self.poll_waiting(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        self.poll_flush(cx)
+    }
+}

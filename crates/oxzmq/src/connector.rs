@@ -1,0 +1,102 @@
+//! A connecting endpoint: tries until it has a connection, and again when that is lost.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::core::Core;
+use crate::endpoint::Endpoint;
+use crate::monitor::{Event, EventKind};
+use crate::options::Options;
+use crate::random;
+use crate::reactor::Reactor;
+use crate::session::Session;
+
+pub(crate) struct Connector {
+    pub(crate) core: Arc<Core>,
+    pub(crate) endpoint: Endpoint,
+    /// The endpoint as the application wrote it.
+    pub(crate) name: String,
+    pub(crate) options: Options,
+    reactor: Arc<Reactor>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    stopped: bool,
+    /// Wait before the next attempt when waits grow; `None` after a success.
+    backoff: Option<Duration>,
+    /// The peer of this endpoint: for its whole life, or (IMMEDIATE) while its connection lasts.
+    session: Weak<Session>,
+}
+
+impl Connector {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        endpoint: Endpoint,
+        name: String,
+        options: Options,
+        reactor: Arc<Reactor>,
+    ) -> Arc<Self> {
+        Arc::new(Self { core, endpoint, name, options, reactor, state: Mutex::default() })
+    }
+
+    pub(crate) fn set_session(&self, session: &Arc<Session>) {
+        self.state.lock().session = Arc::downgrade(session);
+    }
+
+    pub(crate) fn session(&self) -> Option<Arc<Session>> {
+        self.state.lock().session.upgrade()
+    }
+
+    /// The peer and its queues outlive connections, so that messages can wait for one.
+    pub(crate) fn keeps_peer(&self) -> bool {
+        !self.options.immediate
+    }
+
+    pub(crate) fn reconnects(&self) -> bool {
+        self.options.reconnect_interval.is_some() && !self.is_stopped()
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.state.lock().stopped
+    }
+
+    /// No more attempts. A connection that exists is the session's to close.
+    pub(crate) fn give_up(self: &Arc<Self>) {
+        let before = std::mem::replace(&mut self.state.lock().stopped, true);
+        if !before {
+            self.reactor.cancel(self);
+        }
+    }
+
+    pub(crate) fn succeeded(&self) {
+        self.state.lock().backoff = None;
+    }
+
+    /// Schedules the next attempt.
+    pub(crate) fn retry(self: &Arc<Self>) {
+        let Some(interval) = self.options.reconnect_interval else { return };
+        let wait = {
+            let mut state = self.state.lock();
+            if state.stopped {
+                return;
+            }
+            let max = self.options.reconnect_interval_max;
+            if max.is_zero() {
+                // Jitter keeps a restarted server from being met by all its clients at once.
+                let spread = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX).max(1);
+                interval + Duration::from_nanos(random::u64() % spread)
+            } else {
+                let wait = state.backoff.map_or(interval, |before| before.saturating_mul(2)).min(max);
+                state.backoff = Some(wait);
+                wait
+            }
+        };
+        let ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+        self.core.raise(Event::new(EventKind::ConnectRetried, &self.name).value(ms));
+        self.reactor.retry_after(self, wait);
+    }
+}

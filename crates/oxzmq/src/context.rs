@@ -1,0 +1,241 @@
+//! A context: the I/O threads that its sockets share, the inproc names, and the end of it all.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use oxzmq_proto::SocketType;
+use parking_lot::{Condvar, Mutex};
+
+use crate::core::Core;
+use crate::error::{Error, ErrorKind, Result};
+use crate::inproc::Registry;
+use crate::reactor::Reactor;
+use crate::socket::Socket;
+
+/// Sockets in a context unless [`ContextBuilder::max_sockets`] says otherwise.
+pub const DEFAULT_MAX_SOCKETS: usize = 65_535;
+
+/// Where sockets live: they share its I/O threads and its `inproc://` names. Cloning gives another handle
+/// to the same context.
+///
+/// Threads start with the first network endpoint. Dropping the last handle waits until closed sockets that
+/// still linger have delivered what they had queued (see [`Socket::set_linger`]); sockets still open then
+/// are not waited for, so keep the context until they are closed.
+///
+/// ```
+/// use oxzmq::{Context, SocketType};
+///
+/// # fn main() -> oxzmq::Result<()> {
+/// let context = Context::new();
+/// let replier = context.socket(SocketType::Rep)?;
+/// let endpoint = replier.bind("tcp://127.0.0.1:*")?;
+///
+/// let requester = context.socket(SocketType::Req)?;
+/// requester.connect(&endpoint)?;
+/// requester.send("Hello")?;
+/// assert_eq!(replier.recv()?.to_text_lossy(), "Hello");
+/// replier.send("World")?;
+/// assert_eq!(requester.recv()?.to_text_lossy(), "World");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Context(Arc<Handle>);
+
+struct Handle(Arc<Inner>);
+
+/// Settings of a new [`Context`].
+#[derive(Clone, Debug)]
+pub struct ContextBuilder {
+    io_threads: usize,
+    max_sockets: usize,
+}
+
+impl ContextBuilder {
+    /// Number of I/O threads; default 1, which serves some gigabytes a second. A socket's connections all
+    /// belong to one thread. With 0 only `inproc://` works.
+    pub fn io_threads(mut self, io_threads: usize) -> Self {
+        self.io_threads = io_threads;
+        self
+    }
+
+    /// Most sockets open at the same time; default [`DEFAULT_MAX_SOCKETS`].
+    pub fn max_sockets(mut self, max_sockets: usize) -> Self {
+        self.max_sockets = max_sockets;
+        self
+    }
+
+    /// Makes the context.
+    pub fn build(self) -> Context {
+        let inner =
+            Inner { settings: self, state: Mutex::default(), changed: Condvar::new(), inproc: Mutex::default() };
+        Context(Arc::new(Handle(Arc::new(inner))))
+    }
+}
+
+pub(crate) struct Inner {
+    settings: ContextBuilder,
+    state: Mutex<State>,
+    changed: Condvar,
+    pub(crate) inproc: Mutex<Registry>,
+}
+
+#[derive(Default)]
+struct State {
+    terminated: bool,
+    reactors: Vec<Arc<Reactor>>,
+    next_reactor: usize,
+    /// Sockets that are open.
+    sockets: HashMap<u64, Weak<Core>>,
+    next_socket: u64,
+    /// Peers of closed sockets (or of removed endpoints) that still have messages to deliver.
+    lingering: usize,
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Context {
+    /// A context with one I/O thread.
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// A context with other settings.
+    pub fn builder() -> ContextBuilder {
+        ContextBuilder { io_threads: 1, max_sockets: DEFAULT_MAX_SOCKETS }
+    }
+
+    /// Makes a socket.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Terminated`] after [`Context::shutdown`], [`ErrorKind::TooManySockets`] at the limit,
+    /// [`ErrorKind::InvalidArgument`] for a type that this version lacks.
+    pub fn socket(&self, socket_type: SocketType) -> Result<Socket> {
+        let inner = &self.0.0;
+        let id = {
+            let mut state = inner.state.lock();
+            if state.terminated {
+                return Err(ErrorKind::Terminated.into());
+            }
+            if state.sockets.len() >= inner.settings.max_sockets {
+                let why = format!("the context's limit of {} open sockets is reached", inner.settings.max_sockets);
+                return Err(Error::new(ErrorKind::TooManySockets, why));
+            }
+            state.next_socket += 1;
+            state.next_socket
+        };
+        let core = Core::new(Arc::clone(inner), id, socket_type)?;
+        let mut state = inner.state.lock();
+        state.sockets.insert(id, Arc::downgrade(&core));
+        let terminated = state.terminated;
+        drop(state);
+        if terminated {
+            core.terminate();
+        }
+        Ok(Socket::new(core))
+    }
+
+    /// Makes every waiting and later call on the context's sockets fail with [`ErrorKind::Terminated`], so
+    /// that the threads that use them can close them. Does not wait. May be called more than once.
+    pub fn shutdown(&self) {
+        let sockets: Vec<_> = {
+            let mut state = self.0.0.state.lock();
+            state.terminated = true;
+            state.sockets.values().filter_map(Weak::upgrade).collect()
+        };
+        for socket in sockets {
+            socket.terminate();
+        }
+    }
+
+    /// Shuts the context down and waits until every socket is closed and what closed sockets had queued is
+    /// delivered or their linger time is over (`zmq_ctx_term(3)`).
+    pub fn term(&self) {
+        self.shutdown();
+        let inner = &self.0.0;
+        let mut state = inner.state.lock();
+        while !state.sockets.is_empty() || state.lingering > 0 {
+            inner.changed.wait(&mut state);
+        }
+        drop(state);
+        inner.stop();
+    }
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = self.0.0.state.lock();
+        f.debug_struct("Context")
+            .field("sockets", &state.sockets.len())
+            .field("terminated", &state.terminated)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        while state.lingering > 0 {
+            self.0.changed.wait(&mut state);
+        }
+        let unused = state.sockets.is_empty();
+        drop(state);
+        if unused {
+            self.0.stop();
+        }
+    }
+}
+
+impl Inner {
+    /// The I/O thread for a socket's connections.
+    pub(crate) fn reactor(&self) -> Result<Arc<Reactor>> {
+        let mut state = self.state.lock();
+        if self.settings.io_threads == 0 {
+            let why = "the context has no I/O threads: only inproc endpoints work";
+            return Err(Error::new(ErrorKind::NoIoThread, why));
+        }
+        let index = state.next_reactor % self.settings.io_threads;
+        if index >= state.reactors.len() {
+            let reactor = Reactor::start(state.reactors.len())
+                .map_err(|error| Error::from_os(&error, "cannot start an I/O thread"))?;
+            state.reactors.push(reactor);
+        }
+        state.next_reactor += 1;
+        Ok(Arc::clone(&state.reactors[index]))
+    }
+
+    pub(crate) fn socket_closed(&self, id: u64) {
+        self.state.lock().sockets.remove(&id);
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn linger_started(&self) {
+        self.state.lock().lingering += 1;
+    }
+
+    pub(crate) fn linger_ended(&self) {
+        self.state.lock().lingering -= 1;
+        self.changed.notify_all();
+    }
+
+    fn stop(&self) {
+        let reactors = std::mem::take(&mut self.state.lock().reactors);
+        for reactor in reactors {
+            reactor.stop();
+            reactor.join();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Sockets that outlived every context handle: nobody is left to wait for the threads.
+        for reactor in std::mem::take(&mut self.state.get_mut().reactors) {
+            reactor.stop();
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The calls: send, receive, their polling twins, and the question what they would find.
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use oxzmq_proto::{Frame, Message};
+use parking_lot::MutexGuard;
+
+use super::{Core, State, Until, Want};
+use crate::error::{Result, SendError};
+use crate::pattern::NotSent;
+
+impl Core {
+    pub(crate) fn recv(self: &Arc<Self>, mut until: Until) -> Result<Message> {
+        let mut state = self.state.lock();
+        let mut waited = false;
+        let mut polled = false;
+        loop {
+            let got = match state.alive() {
+                Ok(()) => state.pattern_recv(),
+                Err(error) => Err(error),
+            };
+            match got {
+                // Returned as it is: every detour costs a copy of the message.
+                Ok(Some(message)) => {
+                    self.leave(state, waited);
+                    return Ok(message);
+                }
+                Err(error) => {
+                    self.leave(state, waited);
+                    return Err(error);
+                }
+                Ok(None) => {}
+            }
+            if let Some(work) = state.take_work() {
+                // Making room may decode what a connection still holds.
+                drop(state);
+                work.run();
+                state = self.state.lock();
+                continue;
+            }
+            let left = match until.left(|| state.peers.options.recv_timeout) {
+                // Nobody else reads a leased set: look once before giving up.
+                Err(_) if !polled && state.lease.leased && state.leader.is_none() => Some(Duration::ZERO),
+                Err(error) => {
+                    self.leave(state, waited);
+                    return Err(error);
+                }
+                Ok(left) => left,
+            };
+            polled = left == Some(Duration::ZERO);
+            waited = true;
+            state = self.wait(state, Want::RECV, left);
+        }
+    }
+
+    pub(crate) fn send(self: &Arc<Self>, mut message: Message, mut until: Until) -> Result<(), SendError> {
+        message.set_properties(None);
+        let mut state = self.state.lock();
+        let mut waited = false;
+        let result = loop {
+            if let Err(error) = state.alive() {
+                break Err(SendError::new(error, message));
+            }
+            match state.pattern_send(message) {
+                Ok(()) => break Ok(()),
+                Err(NotSent::Refused(kind, back)) => break Err(SendError::new(kind, back)),
+                Err(NotSent::Full(back)) => {
+                    message = back;
+                    if let Some(work) = state.take_work() {
+                        // Writing what has gathered makes room.
+                        drop(state);
+                        work.run();
+                        state = self.state.lock();
+                        continue;
+                    }
+                    let left = match until.left(|| state.peers.options.send_timeout) {
+                        Err(error) => break Err(SendError::new(error, message)),
+                        Ok(left) => left,
+                    };
+                    waited = true;
+                    state = self.wait(state, Want::SEND, left);
+                }
+            }
+        };
+        self.leave(state, waited);
+        result
+    }
+
+    /// Receives, or arranges for `waker` to be woken when it is worth another try.
+    pub(crate) fn poll_recv(self: &Arc<Self>, waker: &Waker) -> Option<Result<Message>> {
+        loop {
+            let mut state = self.state.lock();
+            if let Err(error) = state.alive() {
+                return Some(Err(error));
+            }
+            let got = state.pattern_recv().transpose();
+            if got.is_none() {
+                let Some(work) = state.take_work() else {
+                    push_waker(&mut state.recv_wakers, waker);
+                    return None;
+                };
+                drop(state);
+                work.run();
+                continue;
+            }
+            self.leave(state, false);
+            return got;
+        }
+    }
+
+    /// Sends, or gives the message back and arranges for `waker` to be woken when there may be room.
+    pub(crate) fn poll_send(
+        self: &Arc<Self>,
+        mut message: Message,
+        waker: &Waker,
+    ) -> Result<Result<(), SendError>, Message> {
+        message.set_properties(None);
+        loop {
+            let mut state = self.state.lock();
+            if let Err(error) = state.alive() {
+                return Ok(Err(SendError::new(error, message)));
+            }
+            let result = match state.pattern_send(message) {
+                Ok(()) => Ok(()),
+                Err(NotSent::Refused(kind, back)) => Err(SendError::new(kind, back)),
+                Err(NotSent::Full(back)) => {
+                    let Some(work) = state.take_work() else {
+                        push_waker(&mut state.send_wakers, waker);
+                        return Err(back);
+                    };
+                    drop(state);
+                    work.run();
+                    message = back;
+                    continue;
+                }
+            };
+            self.leave(state, false);
+            return Ok(result);
+        }
+    }
+
+    /// What a call would find now. Registers `waker`, if given, for what does not hold.
+    pub(crate) fn readiness(self: &Arc<Self>, want: Want, waker: Option<&Waker>) -> Result<Want> {
+        let mut state = self.state.lock();
+        loop {
+            state.alive()?;
+            let ready = state.ready(want);
+            if let Some(work) = state.take_work() {
+                drop(state);
+                work.run();
+                state = self.state.lock();
+                continue;
+            }
+            if let Some(waker) = waker {
+                if want.recv && !ready.recv {
+                    push_waker(&mut state.recv_wakers, waker);
+                }
+                if want.send && !ready.send {
+                    push_waker(&mut state.send_wakers, waker);
+                }
+            }
+            return Ok(ready);
+        }
+    }
+
+    pub(crate) fn subscribe(&self, prefix: Frame, add: bool) -> Result<()> {
+        let mut state = self.state.lock();
+        state.alive()?;
+        let State { pattern, peers, .. } = &mut *state;
+        let result = pattern.subscribe(peers, prefix, add);
+        let wakes = state.peers.take_wakes();
+        drop(state);
+        wakes.run();
+        result
+    }
+
+    /// Ends a call: lets the next waiting thread go on where this one leaves off, and runs the wake-ups.
+    #[inline]
+    pub(super) fn leave(self: &Arc<Self>, mut state: MutexGuard<'_, State>, waited: bool) {
+        if waited && state.lease.parked && state.leader.is_none() {
+            state.lease.parked = false;
+            if let Some(net) = self.net.get() {
+                net.reactor.leased(self);
+            }
+        }
+        if state.recv_sleepers + state.send_sleepers > 0 {
+            self.hand_on(&mut state, waited);
+        }
+        if state.peers.has_wakes() {
+            let wakes = state.peers.take_wakes();
+            drop(state);
+            wakes.run();
+        }
+    }
+
+    /// Other threads sleep: wake one that can go on, or one that can lead now that nobody does.
+    fn hand_on(&self, state: &mut State, waited: bool) {
+        let lead = waited && state.leader.is_none() && self.net.get().is_some();
+        if state.recv_sleepers > 0 && (lead || state.ready(Want::RECV).recv) {
+            self.recv_cond.notify_one();
+        } else if state.send_sleepers > 0 && (lead || state.ready(Want::SEND).send) {
+            self.send_cond.notify_one();
+        }
+    }
+}
+
+/// Keeps one entry for each task, however often it asks.
+fn push_waker(wakers: &mut Vec<Waker>, waker: &Waker) {
+    if !wakers.iter().any(|known| known.will_wake(waker)) {
+        wakers.push(waker.clone());
+    }
+}

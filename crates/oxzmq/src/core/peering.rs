@@ -1,0 +1,131 @@
+//! What sessions and inproc partners report to the socket: peers that come, go, and have something to say.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use oxzmq_proto::Properties;
+
+use super::{Core, Phase, State, Want};
+use crate::peers::{Peer, PeerId};
+use crate::session::Session;
+
+impl Core {
+    /// The peer's inbound queue has messages. The caller holds none of its session's locks.
+    pub(crate) fn peer_readable(&self, id: PeerId) {
+        self.update(|state| state.pattern.readable(&mut state.peers, id));
+    }
+
+    /// The peer's outbound queue has room again. The caller holds none of its session's locks.
+    pub(crate) fn peer_writable(&self, id: PeerId) {
+        self.update(|state| state.pattern.writable(&mut state.peers, id));
+    }
+
+    /// A connection's messages gather: a thread of this socket that is about to wait writes them first.
+    pub(crate) fn deferred(&self, session: Arc<Session>) {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Open && !state.deferred.iter().any(|known| Arc::ptr_eq(known, &session)) {
+            state.deferred.push(session);
+        }
+    }
+
+    /// Changes the state, signals what has become possible, and runs the wake-ups.
+    pub(super) fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state.lock();
+        let result = change(&mut state);
+        if state.is_awaited(Want::RECV) && state.ready(Want::RECV).recv {
+            self.signal_recv(&mut state);
+        }
+        if state.is_awaited(Want::SEND) && state.ready(Want::SEND).send {
+            self.signal_send(&mut state);
+        }
+        let wakes = state.peers.take_wakes();
+        drop(state);
+        if !wakes.is_empty() {
+            wakes.run();
+        }
+        result
+    }
+
+    /// Adds a peer; `None` when the socket is closed.
+    pub(crate) fn attach(&self, peer: Peer, session: Option<Arc<Session>>) -> Option<PeerId> {
+        self.update(|state| {
+            if state.phase == Phase::Closed {
+                return None;
+            }
+            let id = state.peers.insert(peer);
+            if let Some(session) = session {
+                session.set_peer(id);
+                state.sessions.insert(id.token(), session);
+            }
+            state.pattern.attached(&mut state.peers, id);
+            Some(id)
+        })
+    }
+
+    /// Somebody is behind a peer's queues: tells the pattern who.
+    pub(crate) fn link(&self, id: PeerId, routing_id: &Bytes, properties: Option<Arc<Properties>>) {
+        self.update(|state| {
+            let Some(peer) = state.peers.get_mut(id) else { return };
+            peer.linked = true;
+            peer.properties = properties;
+            // A routing id that the connection was given, or kept from its first handshake, stays.
+            if peer.routing_id.is_empty() {
+                peer.routing_id = routing_id.clone();
+            }
+            state.pattern.linked(&mut state.peers, id);
+        });
+    }
+
+    /// The connection behind a peer is down and may come back.
+    pub(crate) fn unlink(&self, id: PeerId) {
+        if let Some(peer) = self.state.lock().peers.get_mut(id) {
+            peer.linked = false;
+        }
+    }
+
+    /// A peer is gone for good; what it sent can still be read.
+    pub(crate) fn detach(&self, id: PeerId) {
+        self.update(|state| {
+            let Some(peer) = state.peers.get_mut(id) else { return };
+            if std::mem::replace(&mut peer.gone, true) {
+                return;
+            }
+            peer.linked = false;
+            peer.outbound.close();
+            state.pattern.detached(&mut state.peers, id);
+        });
+    }
+
+    /// A session has ended: its connection is reported no more.
+    pub(crate) fn remove_session(&self, id: PeerId) {
+        let session = self.state.lock().sessions.remove(&id.token());
+        drop(session); // perhaps the last reference, so not under the lock
+    }
+
+    pub(crate) fn sessions_accepted_by(&self, listener: u64) -> Vec<Arc<Session>> {
+        let state = self.state.lock();
+        state.sessions.values().filter(|session| session.is_accepted_by(listener)).cloned().collect()
+    }
+
+    pub(crate) fn has_peer(&self, id: PeerId) -> bool {
+        let state = self.state.lock();
+        state.phase != Phase::Closed && state.peers.get(id).is_some_and(|peer| !peer.gone)
+    }
+
+    pub(crate) fn set_recv_capacity(&self, id: PeerId, capacity: usize) {
+        if let Some(peer) = self.state.lock().peers.get_mut(id) {
+            peer.set_recv_capacity(capacity);
+        }
+    }
+
+    /// Tells a peer's far end that this end wants no more of it.
+    pub(crate) fn close_peer(&self, id: PeerId) {
+        self.update(|state| state.peers.close(id));
+    }
+
+    /// Removes a peer together with what it sent (a disconnect asked for by the application).
+    pub(crate) fn discard(&self, id: PeerId) {
+        self.detach(id);
+        self.state.lock().peers.remove(id);
+    }
+}

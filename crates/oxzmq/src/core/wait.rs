@@ -1,0 +1,193 @@
+//! Waiting and waking: who leads, who sleeps, whose poll set it is.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use parking_lot::MutexGuard;
+
+use super::{Core, Net, Phase, State, WAKE_TOKEN, Want};
+use crate::sys::{self, Events};
+
+/// Events fetched by one wait.
+const EVENTS_PER_WAIT: usize = 128;
+
+thread_local! {
+    static EVENTS: RefCell<Events> = RefCell::new(Events::with_capacity(EVENTS_PER_WAIT));
+}
+
+impl Core {
+    /// Waits once: until something changed, the time is over, or for no reason at all. The caller looks
+    /// again in every case.
+    pub(super) fn wait<'a>(
+        self: &'a Arc<Self>,
+        mut state: MutexGuard<'a, State>,
+        want: Want,
+        timeout: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
+        if let Some(net) = self.net.get()
+            && state.leader.is_none()
+        {
+            self.start_leading(&mut state, net, want);
+            drop(state);
+            self.lead(net, timeout);
+            let mut state = self.state.lock();
+            state.leader = None;
+            state.lease.used = true;
+            return state;
+        }
+        let cond = if want.recv {
+            state.recv_sleepers += 1;
+            &self.recv_cond
+        } else {
+            state.send_sleepers += 1;
+            &self.send_cond
+        };
+        match timeout {
+            Some(timeout) => drop(cond.wait_for(&mut state, timeout)),
+            None => cond.wait(&mut state),
+        }
+        if want.recv {
+            state.recv_sleepers -= 1;
+        } else {
+            state.send_sleepers -= 1;
+        }
+        state
+    }
+
+    /// Makes the calling thread the leader. The I/O thread stops watching the set, under the same lock
+    /// under which it takes the set back, so that exactly one of the two watches it at any time; what became
+    /// ready in between is still ready afterwards, because the nested set is level-triggered.
+    pub(super) fn start_leading(self: &Arc<Self>, state: &mut State, net: &Net, want: Want) {
+        state.leader = Some(want);
+        state.lease.used = true;
+        // Ordered by the state's lock, see the field.
+        self.leader_awake.store(false, Ordering::Relaxed);
+        if !state.lease.leased && net.reactor.watch(self, net, false) {
+            state.lease.leased = true;
+            state.lease.parked = false;
+            net.reactor.leased(self);
+        }
+    }
+
+    fn lead(self: &Arc<Self>, net: &Net, timeout: Option<Duration>) {
+        let mut events = EVENTS.take();
+        events.reserve(EVENTS_PER_WAIT);
+        // A failure here can only be a bad descriptor, which the set owns; the loop around looks again.
+        let _ = net.set.wait(&mut events, timeout);
+        // Ordered by the state's lock, see the field.
+        self.leader_awake.store(true, Ordering::Relaxed);
+        self.drive(&events);
+        EVENTS.set(events);
+    }
+
+    fn drive(self: &Arc<Self>, events: &Events) -> bool {
+        let mut woken = false;
+        for event in events {
+            let ready = sys::ready(event);
+            if ready.token == WAKE_TOKEN {
+                woken = true;
+                continue;
+            }
+            let session = self.state.lock().sessions.get(&ready.token).cloned();
+            if let Some(session) = session {
+                session.ready(ready.read, ready.write);
+            }
+        }
+        woken
+    }
+
+    /// Drives what is ready, without waiting: the I/O thread's turn.
+    pub(crate) fn drive_ready(self: &Arc<Self>) {
+        let Some(net) = self.net.get() else { return };
+        let mut events = EVENTS.take();
+        events.reserve(EVENTS_PER_WAIT);
+        let _ = net.set.wait(&mut events, Some(Duration::ZERO));
+        if self.drive(&events) {
+            // The wake-up was meant for a thread that was just starting to lead. The set is no longer watched
+            // by then, so this repeats at most once.
+            let state = self.state.lock();
+            if state.leader.is_some() && !self.leader_awake.load(Ordering::Relaxed) {
+                net.wake.wake();
+            }
+        }
+        EVENTS.set(events);
+    }
+
+    /// The I/O thread's tick for a leased set. Returns false when the set needs no more ticks: because it
+    /// was taken back, or because its leader waits undisturbed and will say when it returns.
+    pub(crate) fn lease_tick(self: &Arc<Self>) -> bool {
+        let mut state = self.state.lock();
+        let Some(net) = self.net.get() else { return false };
+        if !state.lease.leased {
+            return false;
+        }
+        if std::mem::take(&mut state.lease.used) {
+            return true;
+        }
+        if state.leader.is_some() {
+            state.lease.parked = true;
+            return false;
+        }
+        state.lease.leased = !net.reactor.watch(self, net, true);
+        state.lease.leased
+    }
+
+    /// A receive may find something: wakes one thread that waits for it, and the tasks.
+    pub(super) fn signal_recv(&self, state: &mut State) {
+        state.wake_tasks(Want::RECV);
+        if state.recv_sleepers > 0 {
+            self.recv_cond.notify_one();
+        } else if state.leader.is_some_and(|want| want.recv) {
+            self.wake_leader(state);
+        }
+    }
+
+    pub(super) fn signal_send(&self, state: &mut State) {
+        state.wake_tasks(Want::SEND);
+        if state.send_sleepers > 0 {
+            self.send_cond.notify_one();
+        } else if state.leader.is_some_and(|want| want.send) {
+            self.wake_leader(state);
+        }
+    }
+
+    fn wake_leader(&self, _locked: &State) {
+        if !self.leader_awake.load(Ordering::Relaxed)
+            && let Some(net) = self.net.get()
+        {
+            net.wake.wake();
+        }
+    }
+
+    pub(super) fn signal_all(&self, state: &mut State) {
+        state.wake_tasks(Want { recv: true, send: true });
+        self.recv_cond.notify_all();
+        self.send_cond.notify_all();
+        self.wake_leader(state);
+    }
+
+    /// Becomes the leader on behalf of a poller, which waits on the set itself; `None` when the socket has
+    /// no set or somebody else leads.
+    pub(crate) fn lead_for_poller(self: &Arc<Self>, want: Want) -> Option<&Net> {
+        let mut state = self.state.lock();
+        let net = self.net.get()?;
+        if state.leader.is_some() || state.phase != Phase::Open {
+            return None;
+        }
+        self.start_leading(&mut state, net, want);
+        Some(net)
+    }
+
+    /// Ends [`Core::lead_for_poller`], driving what is ready first when the poller saw the set ready.
+    pub(crate) fn end_lead_for_poller(self: &Arc<Self>, net: &Net, ready: bool) {
+        self.leader_awake.store(true, Ordering::Relaxed);
+        if ready {
+            self.lead(net, Some(Duration::ZERO));
+        }
+        let mut state = self.state.lock();
+        state.leader = None;
+        self.leave(state, true);
+    }
+}

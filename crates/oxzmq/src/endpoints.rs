@@ -1,0 +1,202 @@
+//! What a socket is bound and connected to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use oxzmq_proto::SocketType;
+
+use crate::connector::Connector;
+use crate::core::Core;
+use crate::endpoint::{Endpoint, Role};
+use crate::error::{Error, ErrorKind, Result};
+use crate::listener::Listener;
+use crate::monitor::{Event, EventKind};
+use crate::peers::PeerId;
+use crate::reactor;
+use crate::session::Origin;
+use crate::{inproc, transport};
+
+#[derive(Default)]
+pub(crate) struct Endpoints {
+    entries: Vec<Entry>,
+    /// The last endpoint bound or connected.
+    pub(crate) last: String,
+}
+
+enum Entry {
+    Listener(Arc<Listener>),
+    Connector(Arc<Connector>),
+    InprocBind(String),
+    InprocConnect(String, PeerId),
+}
+
+impl Entry {
+    /// The name under which the endpoint can be removed.
+    fn is_named(&self, endpoint: &str) -> bool {
+        match self {
+            Self::Listener(listener) => listener.name == endpoint,
+            Self::Connector(connector) => connector.name == endpoint,
+            Self::InprocBind(name) | Self::InprocConnect(name, _) => endpoint.strip_prefix("inproc://") == Some(name),
+        }
+    }
+}
+
+pub(crate) fn bind(core: &Arc<Core>, text: &str) -> Result<String> {
+    core.check_alive()?;
+    let endpoint = Endpoint::parse(text, Role::Bind)?;
+    if let Endpoint::Inproc(name) = endpoint {
+        inproc::bind(core, &name)?;
+        remember(core, Entry::InprocBind(name), text);
+        return Ok(text.to_owned());
+    }
+    let net = core.net()?;
+    let options = core.options(Clone::clone);
+    let listening = transport::listen(&endpoint, &options).inspect_err(|error| {
+        let errno = error.errno().unsigned_abs();
+        core.raise(Event::new(EventKind::BindFailed, text).value(errno).reason(error));
+    })?;
+    let listener = Listener::new(Arc::clone(core), listening, options);
+    let resolved = listener.name.clone();
+    core.raise(Event::new(EventKind::Listening, &resolved));
+    remember(core, Entry::Listener(Arc::clone(&listener)), &resolved);
+    net.reactor.listen(listener);
+    Ok(resolved)
+}
+
+pub(crate) fn connect(core: &Arc<Core>, text: &str) -> Result<()> {
+    core.check_alive()?;
+    let endpoint = Endpoint::parse(text, Role::Connect)?;
+    // For these types a second connection to the same place would only duplicate traffic.
+    let once = matches!(core.socket_type, SocketType::Dealer | SocketType::Sub | SocketType::Pub | SocketType::Req);
+    if once && !matches!(endpoint, Endpoint::Inproc(_)) {
+        let endpoints = core.endpoints.lock();
+        if endpoints
+            .entries
+            .iter()
+            .any(|entry| matches!(entry, Entry::Connector(c) if c.name == text && !c.is_stopped()))
+        {
+            return Ok(());
+        }
+    }
+    let routing_id = take_connect_routing_id(core)?;
+    if let Endpoint::Inproc(name) = endpoint {
+        let id = inproc::connect(core, &name, routing_id)?;
+        remember(core, Entry::InprocConnect(name, id), text);
+        return Ok(());
+    }
+    let net = core.net()?;
+    let options = core.options(Clone::clone);
+    let reactor = Arc::clone(&net.reactor);
+    let connector = Connector::new(Arc::clone(core), endpoint, text.to_owned(), options, Arc::clone(&reactor));
+    if connector.keeps_peer() {
+        let origin = Origin::Connector { connector: Arc::clone(&connector), keep: true };
+        let session = reactor::attach_session(core, &connector.options, origin, routing_id).ok_or(ErrorKind::Closed)?;
+        connector.set_session(&session);
+    }
+    remember(core, Entry::Connector(Arc::clone(&connector)), text);
+    reactor.connect(connector);
+    Ok(())
+}
+
+/// The routing id for the next connection, which takes it with it.
+fn take_connect_routing_id(core: &Core) -> Result<Bytes> {
+    let mut taken = None;
+    core.set_options(|options| {
+        taken = options.connect_routing_id.take();
+        Ok(())
+    })?;
+    let Some(routing_id) = taken else { return Ok(Bytes::new()) };
+    let in_use = core.with_peers(|peers| {
+        peers.ids().filter_map(|id| peers.get(id)).any(|peer| !peer.gone && peer.routing_id == routing_id)
+    });
+    if in_use {
+        let why = "a peer with this routing id (CONNECT_ROUTING_ID) exists already";
+        return Err(Error::new(ErrorKind::InvalidArgument, why));
+    }
+    Ok(routing_id)
+}
+
+fn remember(core: &Core, entry: Entry, last: &str) {
+    let mut endpoints = core.endpoints.lock();
+    last.clone_into(&mut endpoints.last);
+    endpoints.entries.push(entry);
+}
+
+/// Unbinds or disconnects: removes every endpoint of that name.
+pub(crate) fn remove(core: &Arc<Core>, text: &str, role: Role) -> Result<()> {
+    core.check_alive()?;
+    let endpoint = Endpoint::parse(text, role)?;
+    let removed = take(core, text).or_else(|| {
+        // Another spelling of the same numeric address.
+        let Endpoint::Tcp(tcp) = &endpoint else { return None };
+        let ipv6 = core.options(|options| options.ipv6);
+        let address = tcp.target.host.literal(tcp.target.port, ipv6).or_else(|| match &tcp.target.host {
+            crate::endpoint::Host::Name(name) => transport::resolve(name, tcp.target.port, ipv6).ok()?.first().copied(),
+            _ => None,
+        })?;
+        take(core, &format!("tcp://{address}"))
+    });
+    let Some(removed) = removed else {
+        return Err(Error::new(ErrorKind::NotFound, format!("`{text}` is neither bound nor connected by this socket")));
+    };
+    let linger = core.options(|options| options.linger);
+    for entry in removed {
+        close(core, entry, linger, false);
+    }
+    Ok(())
+}
+
+fn take(core: &Core, name: &str) -> Option<Vec<Entry>> {
+    let mut endpoints = core.endpoints.lock();
+    let (removed, kept): (Vec<_>, Vec<_>) =
+        std::mem::take(&mut endpoints.entries).into_iter().partition(|entry| entry.is_named(name));
+    endpoints.entries = kept;
+    (!removed.is_empty()).then_some(removed)
+}
+
+/// Closes every endpoint of a socket that is being closed.
+pub(crate) fn close_all(core: &Arc<Core>) {
+    let entries = std::mem::take(&mut core.endpoints.lock().entries);
+    let linger = core.options(|options| options.linger);
+    for entry in entries {
+        close(core, entry, linger, true);
+    }
+}
+
+fn close(core: &Arc<Core>, entry: Entry, linger: Option<Duration>, socket_closes: bool) {
+    match entry {
+        Entry::Listener(listener) => {
+            listener.close();
+            if let Some(net) = core.existing_net() {
+                net.reactor.unlisten(Arc::clone(&listener));
+            }
+            for session in core.sessions_accepted_by(listener.id) {
+                session.close_lingering(linger);
+                if !socket_closes && let Some(peer) = session.peer() {
+                    core.detach(peer);
+                }
+            }
+        }
+        Entry::Connector(connector) => {
+            let session = connector.session();
+            if session.is_none() || !connector.keeps_peer() {
+                connector.give_up();
+            }
+            if let Some(session) = session {
+                session.close_lingering(linger);
+                if !socket_closes && let Some(peer) = session.peer() {
+                    core.discard(peer);
+                }
+            }
+        }
+        Entry::InprocBind(name) => inproc::unbind(core, &name),
+        Entry::InprocConnect(name, id) => {
+            if !socket_closes {
+                inproc::cancel(core, &name, id);
+                core.close_peer(id);
+                core.discard(id);
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What happens to a socket's connections, told as events (`zmq_socket_monitor(3)`).
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::error::{ErrorKind, Result};
+
+/// Events kept for a monitor that nobody reads. Later ones are dropped and counted, so that neither the
+/// socket nor termination ever waits for a monitor.
+pub const MONITOR_CAPACITY: usize = 10_000;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// A transport connection was made by connecting; the handshake follows.
+    Connected,
+    /// A connection attempt is under way.
+    ConnectDelayed,
+    /// An attempt failed or a connection was lost; the next attempt follows after [`Event::value`] milliseconds.
+    ConnectRetried,
+    /// An endpoint was bound.
+    Listening,
+    /// Binding failed; the value is the errno.
+    BindFailed,
+    /// A connection was accepted; the handshake follows.
+    Accepted,
+    /// Accepting failed; the value is the errno.
+    AcceptFailed,
+    /// A bound endpoint was closed, or an attempt to connect given up.
+    Closed,
+    /// An established connection was lost, or closed because of what the peer sent.
+    Disconnected,
+    /// The handshake is complete: messages flow.
+    HandshakeSucceeded,
+    /// The handshake ended early: the peer left, or took too long. The value is an errno.
+    HandshakeFailed,
+    /// The peer broke the protocol; the value is one of ZeroMQ's `ZMQ_PROTOCOL_ERROR_*` numbers or zero.
+    HandshakeFailedProtocol,
+    /// The peer refused this end's credentials; the value is the status (300, 400 or 500).
+    HandshakeFailedAuth,
+    /// Monitoring has ended; no event follows.
+    Stopped,
+}
+
+/// One event of a [`Monitor`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// What happened.
+    pub kind: EventKind,
+    /// The endpoint that was bound or connected; empty when it concerns none.
+    pub endpoint: String,
+    /// The peer's address for accepted connections; empty otherwise.
+    pub peer: String,
+    /// A number whose meaning depends on the kind: an errno, milliseconds, a status; zero otherwise.
+    pub value: u32,
+    /// Why, in words, for events that tell of a failure; empty otherwise.
+    pub reason: String,
+}
+
+impl Event {
+    pub(crate) fn new(kind: EventKind, endpoint: &str) -> Self {
+        Self { kind, endpoint: endpoint.to_owned(), peer: String::new(), value: 0, reason: String::new() }
+    }
+
+    pub(crate) fn stopped() -> Self {
+        Self::new(EventKind::Stopped, "")
+    }
+
+    pub(crate) fn value(mut self, value: u32) -> Self {
+        self.value = value;
+        self
+    }
+
+    pub(crate) fn reason(mut self, reason: impl ToString) -> Self {
+        self.reason = reason.to_string();
+        self
+    }
+
+    pub(crate) fn peer(mut self, peer: &str) -> Self {
+        peer.clone_into(&mut self.peer);
+        self
+    }
+
+    pub(crate) fn error(self, error: &std::io::Error) -> Self {
+        let errno = error.raw_os_error().and_then(|errno| u32::try_from(errno).ok()).unwrap_or(0);
+        self.value(errno).reason(error)
+    }
+}
+
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    events: VecDeque<Event>,
+    dropped: u64,
+    wakers: Vec<Waker>,
+    reader_gone: bool,
+}
+
+/// The socket's end.
+pub(crate) struct Sender(Arc<Queue>);
+
+impl Sender {
+    pub(crate) fn send(&self, event: Event) {
+        let mut state = self.0.state.lock();
+        if state.reader_gone {
+            return;
+        }
+        // The last event always fits: a reader must learn that there is nothing more to wait for.
+        if state.events.len() >= MONITOR_CAPACITY && event.kind != EventKind::Stopped {
+            state.dropped += 1;
+            return;
+        }
+        state.events.push_back(event);
+        let wakers = std::mem::take(&mut state.wakers);
+        drop(state);
+        self.0.arrived.notify_one();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Receives the [`Event`]s of one socket, in the order in which they happened.
+///
+/// Made by [`Socket::monitor`](crate::Socket::monitor). Dropping it ends the monitoring.
+pub struct Monitor(Arc<Queue>);
+
+pub(crate) fn channel() -> (Sender, Monitor) {
+    let queue = Arc::new(Queue::default());
+    (Sender(Arc::clone(&queue)), Monitor(queue))
+}
+
+impl Monitor {
+    /// Waits for the next event. After [`EventKind::Stopped`] none comes, so do not wait again.
+    ///
+    /// # Errors
+    /// None at present; the `Result` is there for the calls' likeness with sockets.
+    pub fn recv(&self) -> Result<Event> {
+        let mut state = self.0.state.lock();
+        loop {
+            if let Some(event) = state.events.pop_front() {
+                return Ok(event);
+            }
+            self.0.arrived.wait(&mut state);
+        }
+    }
+
+    /// The next event, if there is one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WouldBlock`] when there is none yet.
+    pub fn try_recv(&self) -> Result<Event> {
+        self.0.state.lock().events.pop_front().ok_or_else(|| ErrorKind::WouldBlock.into())
+    }
+
+    /// Waits for the next event until `deadline`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TimedOut`] when none came.
+    pub fn recv_deadline(&self, deadline: Instant) -> Result<Event> {
+        let mut state = self.0.state.lock();
+        loop {
+            if let Some(event) = state.events.pop_front() {
+                return Ok(event);
+            }
+            if self.0.arrived.wait_until(&mut state, deadline).timed_out() && state.events.is_empty() {
+                return Err(ErrorKind::TimedOut.into());
+            }
+        }
+    }
+
+    /// Waits for the next event without blocking the thread. Dropping the future loses nothing.
+    pub fn recv_async(&self) -> impl Future<Output = Result<Event>> + Send + '_ {
+        NextEvent(self)
+    }
+
+    /// Events dropped because [`MONITOR_CAPACITY`] of them were waiting to be read.
+    pub fn dropped(&self) -> u64 {
+        self.0.state.lock().dropped
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        state.reader_gone = true;
+        state.events.clear();
+    }
+}
+
+struct NextEvent<'a>(&'a Monitor);
+
+impl Future for NextEvent<'_> {
+    type Output = Result<Event>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.0.0.state.lock();
+        if let Some(event) = state.events.pop_front() {
+            return Poll::Ready(Ok(event));
+        }
+        if !state.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            state.wakers.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}

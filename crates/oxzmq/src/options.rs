@@ -1,0 +1,105 @@
+//! A socket's options: typed, checked when set, and copied by each bind and connect.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use oxzmq_proto::{Limits, SocketType};
+
+/// Everything that can be set on a socket. Endpoints copy it when they are bound or connected, so most
+/// changes concern later endpoints only; [`crate::Socket`]'s setters say where that is different.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) send_hwm: u32,
+    pub(crate) recv_hwm: u32,
+    /// `None` waits for ever.
+    pub(crate) linger: Option<Duration>,
+    pub(crate) send_timeout: Option<Duration>,
+    pub(crate) recv_timeout: Option<Duration>,
+    pub(crate) routing_id: Bytes,
+    pub(crate) connect_routing_id: Option<Bytes>,
+    /// `None` never reconnects.
+    pub(crate) reconnect_interval: Option<Duration>,
+    /// Zero keeps the interval constant (with jitter).
+    pub(crate) reconnect_interval_max: Duration,
+    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) handshake_interval: Option<Duration>,
+    pub(crate) immediate: bool,
+    pub(crate) ipv6: bool,
+    pub(crate) backlog: u32,
+    pub(crate) max_message_size: Option<u64>,
+    pub(crate) heartbeat_interval: Option<Duration>,
+    /// `None` means the same as the interval; zero means no timeout.
+    pub(crate) heartbeat_timeout: Option<Duration>,
+    pub(crate) heartbeat_ttl: Duration,
+    pub(crate) accept_legacy: bool,
+    pub(crate) conflate: bool,
+    pub(crate) metadata: Vec<(String, Bytes)>,
+    pub(crate) send_buffer: Option<u32>,
+    pub(crate) recv_buffer: Option<u32>,
+    pub(crate) keepalive: Option<bool>,
+
+    pub(crate) router_mandatory: bool,
+    pub(crate) router_handover: bool,
+    pub(crate) probe_router: bool,
+    pub(crate) req_relaxed: bool,
+    pub(crate) req_correlate: bool,
+    pub(crate) xpub_verbose_subscribe: bool,
+    pub(crate) xpub_verbose_cancel: bool,
+    pub(crate) xpub_nodrop: bool,
+    pub(crate) xpub_welcome: Option<Bytes>,
+    pub(crate) invert_matching: bool,
+    pub(crate) stream_notify: bool,
+}
+
+impl Options {
+    pub(crate) fn new(socket_type: SocketType) -> Self {
+        let drops_on_close = matches!(socket_type, SocketType::Sub | SocketType::Xsub | SocketType::Dish);
+        Self {
+            send_hwm: 1000,
+            recv_hwm: 1000,
+            linger: drops_on_close.then_some(Duration::ZERO),
+            send_timeout: None,
+            recv_timeout: None,
+            routing_id: Bytes::new(),
+            connect_routing_id: None,
+            reconnect_interval: Some(Duration::from_millis(100)),
+            reconnect_interval_max: Duration::ZERO,
+            connect_timeout: None,
+            handshake_interval: Some(Duration::from_secs(30)),
+            immediate: false,
+            ipv6: false,
+            backlog: 100,
+            max_message_size: None,
+            heartbeat_interval: None,
+            heartbeat_timeout: None,
+            heartbeat_ttl: Duration::ZERO,
+            accept_legacy: true,
+            conflate: false,
+            metadata: Vec::new(),
+            send_buffer: None,
+            recv_buffer: None,
+            keepalive: None,
+            router_mandatory: false,
+            router_handover: false,
+            probe_router: false,
+            req_relaxed: false,
+            req_correlate: false,
+            xpub_verbose_subscribe: false,
+            xpub_verbose_cancel: false,
+            xpub_nodrop: false,
+            xpub_welcome: None,
+            invert_matching: false,
+            stream_notify: true,
+        }
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { max_frame_size: self.max_message_size, ..Limits::default() }
+    }
+
+    /// Conflation exists for these types only; others accept the option and ignore it.
+    pub(crate) fn conflates(&self, socket_type: SocketType) -> bool {
+        use SocketType::{Dealer, Pub, Pull, Push, Sub};
+        self.conflate && matches!(socket_type, Push | Pull | Pub | Sub | Dealer)
+    }
+}

@@ -1,0 +1,51 @@
+//! DEALER (RFC 28): sends to its peers in turn, receives from all of them, adds and removes no frame.
+
+use oxzmq_proto::{Frame, Message};
+
+use super::{NotSent, Pattern};
+use crate::error::Result;
+use crate::peers::{FairQueue, LoadBalancer, PeerId, Peers};
+
+#[derive(Default)]
+pub(super) struct Dealer {
+    balancer: LoadBalancer,
+    queue: FairQueue,
+}
+
+impl Pattern for Dealer {
+    fn attached(&mut self, peers: &mut Peers, id: PeerId) {
+        if peers.options.probe_router {
+            peers.push_over(id, Message::single(Frame::new()));
+        }
+        self.balancer.activate(peers, id);
+    }
+
+    fn detached(&mut self, peers: &mut Peers, id: PeerId) {
+        self.balancer.remove(peers, id);
+        self.queue.activate(peers, id); // removes the peer once it is read empty
+    }
+
+    fn readable(&mut self, peers: &mut Peers, id: PeerId) {
+        self.queue.activate(peers, id);
+    }
+
+    fn writable(&mut self, peers: &mut Peers, id: PeerId) {
+        self.balancer.activate(peers, id);
+    }
+
+    fn send(&mut self, peers: &mut Peers, message: Message) -> Result<(), NotSent> {
+        self.balancer.send(peers, message).map(drop).map_err(NotSent::Full)
+    }
+
+    fn recv(&mut self, peers: &mut Peers) -> Result<Option<Message>> {
+        Ok(self.queue.recv(peers).map(|(_, message)| message))
+    }
+
+    fn can_send(&mut self, peers: &mut Peers) -> bool {
+        self.balancer.writable(peers)
+    }
+
+    fn can_recv(&mut self, peers: &mut Peers) -> bool {
+        self.queue.readable(peers)
+    }
+}

@@ -1,0 +1,90 @@
+//! What makes a PUB a PUB: one small type for each socket type, over the peers' queues.
+//!
+//! A pattern decides which peer gets a message and whose message is read next. It runs under the
+//! socket's lock, never waits, and knows nothing of transports. A new socket type is one file here and
+//! one line in [`new`].
+
+mod dealer;
+mod pair;
+mod publish;
+mod pull;
+mod push;
+mod rep;
+mod req;
+mod router;
+mod stream;
+mod subscribe;
+
+use oxzmq_proto::{Frame, Message, SocketType};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::peers::{PeerId, Peers};
+
+/// Why a pattern did not take a message, which comes back.
+pub(crate) enum NotSent {
+    /// Nobody has room; try again when a peer becomes writable.
+    Full(Message),
+    /// It never will be sent in this state.
+    Refused(ErrorKind, Message),
+}
+
+pub(crate) trait Pattern: Send {
+    /// A peer was added. There may be nobody behind it yet (a connection still being made).
+    fn attached(&mut self, peers: &mut Peers, id: PeerId);
+
+    /// Somebody is behind the peer's queues now and its routing id is known. Called again after each
+    /// reconnection.
+    fn linked(&mut self, _peers: &mut Peers, _id: PeerId) {}
+
+    /// The peer is gone for good. Messages already received from it can still be read.
+    fn detached(&mut self, peers: &mut Peers, id: PeerId);
+
+    /// The peer's inbound queue, found empty before, has messages.
+    fn readable(&mut self, peers: &mut Peers, id: PeerId);
+
+    /// The peer's outbound queue, found full before, has room.
+    fn writable(&mut self, _peers: &mut Peers, _id: PeerId) {}
+
+    /// Sends one message, or gives it back.
+    fn send(&mut self, peers: &mut Peers, message: Message) -> Result<(), NotSent>;
+
+    /// Receives one message; `None` when there is none yet.
+    fn recv(&mut self, peers: &mut Peers) -> Result<Option<Message>>;
+
+    /// True when a send would be taken now.
+    fn can_send(&mut self, peers: &mut Peers) -> bool;
+
+    /// True when a receive may find something now.
+    fn can_recv(&mut self, peers: &mut Peers) -> bool;
+
+    /// Adds (or removes) a subscription.
+    fn subscribe(&mut self, _peers: &mut Peers, _prefix: Frame, _add: bool) -> Result<()> {
+        Err(Error::new(ErrorKind::InvalidArgument, "only SUB sockets subscribe by call"))
+    }
+}
+
+/// The pattern of a socket type.
+pub(crate) fn new(socket_type: SocketType) -> Result<Box<dyn Pattern>> {
+    Ok(match socket_type {
+        SocketType::Pair => Box::<pair::Pair>::default(),
+        SocketType::Pub => Box::new(publish::Publisher::new(false)),
+        SocketType::Xpub => Box::new(publish::Publisher::new(true)),
+        SocketType::Sub => Box::new(subscribe::Subscriber::new(true)),
+        SocketType::Xsub => Box::new(subscribe::Subscriber::new(false)),
+        SocketType::Req => Box::new(req::Req::new()),
+        SocketType::Rep => Box::<rep::Rep>::default(),
+        SocketType::Dealer => Box::<dealer::Dealer>::default(),
+        SocketType::Router => Box::new(router::Router::new()),
+        SocketType::Pull => Box::<pull::Pull>::default(),
+        SocketType::Push => Box::<push::Push>::default(),
+        SocketType::Stream => Box::new(stream::Stream::new()),
+        other => {
+            return Err(Error::new(ErrorKind::InvalidArgument, format!("socket type {other} is not supported")));
+        }
+    })
+}
+
+/// The error of the direction that a one-way socket type lacks.
+fn not_supported<T>() -> Result<T> {
+    Err(ErrorKind::NotSupported.into())
+}

@@ -1,0 +1,40 @@
+//! PULL (RFC 30): messages of all connected PUSHes, one from each in turn.
+
+use oxzmq_proto::Message;
+
+use super::{NotSent, Pattern};
+use crate::error::{ErrorKind, Result};
+use crate::peers::{FairQueue, PeerId, Peers};
+
+#[derive(Default)]
+pub(super) struct Pull {
+    queue: FairQueue,
+}
+
+impl Pattern for Pull {
+    fn attached(&mut self, _: &mut Peers, _: PeerId) {}
+
+    fn detached(&mut self, peers: &mut Peers, id: PeerId) {
+        self.queue.activate(peers, id); // removes the peer once it is read empty
+    }
+
+    fn readable(&mut self, peers: &mut Peers, id: PeerId) {
+        self.queue.activate(peers, id);
+    }
+
+    fn send(&mut self, _: &mut Peers, message: Message) -> Result<(), NotSent> {
+        Err(NotSent::Refused(ErrorKind::NotSupported, message))
+    }
+
+    fn recv(&mut self, peers: &mut Peers) -> Result<Option<Message>> {
+        Ok(self.queue.recv(peers).map(|(_, message)| message))
+    }
+
+    fn can_send(&mut self, _: &mut Peers) -> bool {
+        false
+    }
+
+    fn can_recv(&mut self, peers: &mut Peers) -> bool {
+        self.queue.readable(peers)
+    }
+}

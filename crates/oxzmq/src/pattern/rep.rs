@@ -1,0 +1,92 @@
+//! REP (RFC 28): a request of any peer, then the reply to that same peer, strictly in turn.
+//!
+//! The frames up to and including the first empty one are the request's envelope. They are kept and put
+//! in front of the reply, which so finds its way back through any number of ROUTERs.
+
+use oxzmq_proto::{Frame, Message};
+
+use super::{NotSent, Pattern};
+use crate::error::{ErrorKind, Result};
+use crate::peers::{FairQueue, PeerId, Peers};
+
+#[derive(Default)]
+pub(super) struct Rep {
+    queue: FairQueue,
+    /// The request being answered: who asked, and its envelope.
+    request: Option<(PeerId, Message)>,
+}
+
+/// Cuts a request into envelope and body; `None` when there is no delimiter with a body behind it.
+fn open(mut request: Message) -> Option<(Message, Message)> {
+    let delimiter = request.frames().iter().position(|frame| frame.is_empty())?;
+    let body = request.split_off(delimiter + 1);
+    (!body.is_empty()).then_some((request, body))
+}
+
+impl Pattern for Rep {
+    fn attached(&mut self, _: &mut Peers, _: PeerId) {}
+
+    fn detached(&mut self, peers: &mut Peers, id: PeerId) {
+        self.queue.activate(peers, id); // removes the peer once it is read empty
+    }
+
+    fn readable(&mut self, peers: &mut Peers, id: PeerId) {
+        self.queue.activate(peers, id);
+    }
+
+    fn send(&mut self, peers: &mut Peers, message: Message) -> Result<(), NotSent> {
+        let Some((peer, mut reply)) = self.request.take() else {
+            return Err(NotSent::Refused(ErrorKind::InvalidState, message));
+        };
+        if message.is_empty() {
+            reply.push_back(Frame::new());
+        }
+        reply.extend(message.into_frames());
+        // A requester that left or does not read loses its reply; a server must not wait for it.
+        peers.push_or_drop(peer, reply);
+        Ok(())
+    }
+
+    fn recv(&mut self, peers: &mut Peers) -> Result<Option<Message>> {
+        if self.request.is_some() {
+            return Err(ErrorKind::InvalidState.into());
+        }
+        while let Some((id, request)) = self.queue.recv(peers) {
+            let properties = request.properties().cloned();
+            if let Some((envelope, mut body)) = open(request) {
+                self.request = Some((id, envelope));
+                body.set_properties(properties);
+                return Ok(Some(body));
+            }
+            peers.dropped += 1;
+        }
+        Ok(None)
+    }
+
+    fn can_send(&mut self, _: &mut Peers) -> bool {
+        self.request.is_some()
+    }
+
+    fn can_recv(&mut self, peers: &mut Peers) -> bool {
+        self.request.is_none() && self.queue.readable(peers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_envelope_ends_with_the_first_empty_frame() {
+        let (envelope, body) = open(Message::from(["x", "y", "", "body", ""])).unwrap();
+        assert_eq!(envelope, Message::from(["x", "y", ""]));
+        assert_eq!(body, Message::from(["body", ""]));
+    }
+
+    #[test]
+    fn a_request_without_delimiter_or_body_is_refused() {
+        assert!(open(Message::from(["a", "b"])).is_none());
+        assert!(open(Message::from("")).is_none());
+        assert!(open(Message::new()).is_none());
+    }
+}

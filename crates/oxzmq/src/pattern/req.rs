@@ -1,0 +1,119 @@
+//! REQ (RFC 28): a request to the next REP or ROUTER, then its reply, strictly in turn.
+//!
+//! ```text
+//!          send                       recv
+//!  Idle ─────────► Waiting(peer) ────────────► Idle
+//!                    │    ▲ send (REQ_RELAXED: the old request is given up)
+//!                    └────┘
+//! ```
+
+use oxzmq_proto::{Frame, Message};
+
+use super::{NotSent, Pattern};
+use crate::error::{ErrorKind, Result};
+use crate::peers::{FairQueue, LoadBalancer, PeerId, Peers};
+use crate::random;
+
+pub(super) struct Req {
+    balancer: LoadBalancer,
+    queue: FairQueue,
+    state: State,
+    /// Number of the last request; sent in front of it when REQ_CORRELATE is on.
+    request: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Idle,
+    /// Waiting for the reply of this peer; of any peer when that one is gone.
+    Waiting(Option<PeerId>),
+}
+
+impl Req {
+    pub(super) fn new() -> Self {
+        Self {
+            balancer: LoadBalancer::default(),
+            queue: FairQueue::default(),
+            state: State::Idle,
+            request: random::u32(),
+        }
+    }
+
+    /// Removes the envelope of a reply; false when it is not the reply that is waited for.
+    fn open(&self, peers: &Peers, reply: &mut Message) -> bool {
+        if peers.options.req_correlate && reply.pop_front().is_none_or(|id| id.as_slice() != self.request.to_ne_bytes())
+        {
+            return false;
+        }
+        reply.len() > 1 && reply.pop_front().is_some_and(|delimiter| delimiter.is_empty())
+    }
+}
+
+impl Pattern for Req {
+    fn attached(&mut self, peers: &mut Peers, id: PeerId) {
+        if peers.options.probe_router {
+            peers.push_over(id, Message::single(Frame::new()));
+        }
+        self.balancer.activate(peers, id);
+    }
+
+    fn detached(&mut self, peers: &mut Peers, id: PeerId) {
+        self.balancer.remove(peers, id);
+        self.queue.activate(peers, id); // removes the peer once it is read empty
+        if self.state == State::Waiting(Some(id)) {
+            self.state = State::Waiting(None);
+        }
+    }
+
+    fn readable(&mut self, peers: &mut Peers, id: PeerId) {
+        self.queue.activate(peers, id);
+    }
+
+    fn writable(&mut self, peers: &mut Peers, id: PeerId) {
+        self.balancer.activate(peers, id);
+    }
+
+    fn send(&mut self, peers: &mut Peers, mut message: Message) -> Result<(), NotSent> {
+        if self.state != State::Idle && !peers.options.req_relaxed {
+            return Err(NotSent::Refused(ErrorKind::InvalidState, message));
+        }
+        // Asked first, so that a message that must wait comes back without an envelope.
+        if !self.balancer.writable(peers) {
+            return Err(NotSent::Full(message));
+        }
+        // A late reply to an earlier request must not be taken for the answer to this one.
+        self.queue.drain(peers);
+        if message.is_empty() {
+            message.push_back(Frame::new());
+        }
+        message.push_front(Frame::new());
+        self.request = self.request.wrapping_add(1);
+        if peers.options.req_correlate {
+            message.push_front(&self.request.to_ne_bytes());
+        }
+        // Room was found above and only this socket, under its lock, fills the queue. The far end may
+        // have closed it in between: then the request is lost with the peer, as it would be a moment later.
+        self.state = State::Waiting(self.balancer.send(peers, message).ok());
+        Ok(())
+    }
+
+    fn recv(&mut self, peers: &mut Peers) -> Result<Option<Message>> {
+        let State::Waiting(from) = self.state else { return Err(ErrorKind::InvalidState.into()) };
+        while let Some((id, mut reply)) = self.queue.recv(peers) {
+            if from.is_none_or(|from| from == id) && self.open(peers, &mut reply) {
+                self.state = State::Idle;
+                return Ok(Some(reply));
+            }
+            peers.dropped += 1;
+        }
+        Ok(None)
+    }
+
+    fn can_send(&mut self, peers: &mut Peers) -> bool {
+        (self.state == State::Idle || peers.options.req_relaxed) && self.balancer.writable(peers)
+    }
+
+    fn can_recv(&mut self, peers: &mut Peers) -> bool {
+        self.state != State::Idle && self.queue.readable(peers)
+    }
+}

@@ -1,0 +1,126 @@
+//! SUB and XSUB (RFC 29): messages of all publishers. SUB keeps its subscriptions itself and filters;
+//! XSUB's are messages that the application sends, and it receives whatever the publishers send.
+//!
+//! Subscriptions go to a publisher when it is linked, all of them, and one by one as they change. While a
+//! connection is down nothing is queued for it, so changing subscriptions costs no memory meanwhile.
+
+use oxzmq_proto::{Frame, Kind, Message, SubscriptionSet};
+
+use super::{NotSent, Pattern};
+use crate::error::{Error, ErrorKind, Result};
+use crate::peers::{FairQueue, PeerId, Peers};
+
+pub(super) struct Subscriber {
+    /// SUB: subscriptions by call, and a local filter.
+    filters: bool,
+    queue: FairQueue,
+    subscriptions: SubscriptionSet,
+    /// Found by `can_recv` and not yet received.
+    next: Option<Message>,
+}
+
+impl Subscriber {
+    pub(super) fn new(filters: bool) -> Self {
+        Self { filters, queue: FairQueue::default(), subscriptions: SubscriptionSet::new(), next: None }
+    }
+
+    fn wants(&self, peers: &Peers, message: &Message) -> bool {
+        if !self.filters {
+            return true;
+        }
+        let topic = message.first().map_or(&[][..], Frame::as_slice);
+        self.subscriptions.matches(topic) != peers.options.invert_matching
+    }
+
+    fn fetch(&mut self, peers: &mut Peers) -> Option<Message> {
+        while let Some((_, message)) = self.queue.recv(peers) {
+            // A publisher may send more than was asked for: ZMTP 1.0 ones send everything.
+            if message.kind() == Kind::Data && self.wants(peers, &message) {
+                return Some(message);
+            }
+        }
+        None
+    }
+
+    fn change(&mut self, peers: &mut Peers, topic: Frame, add: bool) {
+        let kind = if add { Kind::Subscribe } else { Kind::Cancel };
+        let forward = if add {
+            self.subscriptions.add(&topic);
+            true // publishers count per peer: repeating is harmless, and XPUB_VERBOSE wants to see it
+        } else {
+            self.subscriptions.remove(&topic)
+        };
+        if forward {
+            for id in linked(peers) {
+                peers.push_over(id, Message::subscription(kind, topic.clone()));
+            }
+        }
+    }
+}
+
+fn linked(peers: &Peers) -> Vec<PeerId> {
+    peers.ids().filter(|&id| peers.get(id).is_some_and(|peer| peer.linked && !peer.gone)).collect()
+}
+
+impl Pattern for Subscriber {
+    fn attached(&mut self, _: &mut Peers, _: PeerId) {}
+
+    fn linked(&mut self, peers: &mut Peers, id: PeerId) {
+        if let Some(peer) = peers.get(id) {
+            peer.outbound.clear(); // meant for the connection before
+        }
+        for topic in self.subscriptions.iter() {
+            peers.push_over(id, Message::subscription(Kind::Subscribe, topic));
+        }
+    }
+
+    fn detached(&mut self, peers: &mut Peers, id: PeerId) {
+        self.queue.activate(peers, id); // removes the peer once it is read empty
+    }
+
+    fn readable(&mut self, peers: &mut Peers, id: PeerId) {
+        self.queue.activate(peers, id);
+    }
+
+    fn send(&mut self, peers: &mut Peers, message: Message) -> Result<(), NotSent> {
+        if self.filters {
+            return Err(NotSent::Refused(ErrorKind::NotSupported, message));
+        }
+        if matches!(message.first().and_then(|f| f.first()), Some(0 | 1)) {
+            for frame in message.into_frames() {
+                if let Some((&first @ (0 | 1), topic)) = frame.split_first() {
+                    self.change(peers, Frame::copy_from_slice(topic), first == 1);
+                }
+            }
+        } else {
+            for id in linked(peers) {
+                peers.push_or_drop(id, message.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn recv(&mut self, peers: &mut Peers) -> Result<Option<Message>> {
+        Ok(self.next.take().or_else(|| self.fetch(peers)))
+    }
+
+    fn can_send(&mut self, _: &mut Peers) -> bool {
+        !self.filters
+    }
+
+    fn can_recv(&mut self, peers: &mut Peers) -> bool {
+        if self.next.is_none() {
+            self.next = self.fetch(peers);
+        }
+        self.next.is_some()
+    }
+
+    fn subscribe(&mut self, peers: &mut Peers, prefix: Frame, add: bool) -> Result<()> {
+        if !self.filters {
+            let why = "XSUB subscribes by sending a message: a one byte and the topic";
+            return Err(Error::new(ErrorKind::InvalidArgument, why));
+        }
+        self.change(peers, prefix, add);
+        Ok(())
+    }
+}

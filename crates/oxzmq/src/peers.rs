@@ -1,0 +1,478 @@
+//! The peers of one socket: for each, the two queues that lead to it and from it.
+//!
+//! A pattern sees peers only through this table. What is behind the queues (a network connection, a
+//! socket in the same process) it neither knows nor asks.
+//!
+//! Everything here happens under the socket's lock. Waking the far end of a queue may take that end's
+//! locks, so wake-ups are collected and run by the caller once the socket's lock is free.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::Bytes;
+use oxzmq_proto::{Message, Properties};
+use smallvec::SmallVec;
+
+use crate::options::Options;
+use crate::queue::{Push, Queue};
+
+/// What is at the far end of a peer's queues: one connection, or the other socket of an inproc pair.
+pub(crate) trait FarEnd: Send + Sync {
+    /// The outbound queue has messages, and the far end had found it empty before.
+    fn data_ready(self: Arc<Self>);
+    /// The inbound queue has room again, and the far end had found it full before.
+    fn room_ready(self: Arc<Self>);
+    /// This end wants no more messages. What the outbound queue holds may still be delivered.
+    fn close(self: Arc<Self>);
+    /// The capacities of the two queues when this end's high-water marks are these.
+    fn capacities(&self, send_hwm: usize, recv_hwm: usize) -> (usize, usize) {
+        (send_hwm, recv_hwm)
+    }
+}
+
+/// Names one peer of one socket. Never reused, so a late mention of a peer that left is harmless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct PeerId {
+    index: u32,
+    generation: u32,
+}
+
+impl PeerId {
+    pub(crate) fn token(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+}
+
+pub(crate) struct Peer {
+    pub(crate) outbound: Arc<Queue>,
+    pub(crate) inbound: Arc<Queue>,
+    pub(crate) far: Arc<dyn FarEnd>,
+    /// The routing id that ROUTER shows for it; empty until known.
+    pub(crate) routing_id: Bytes,
+    /// Attached to every message received from it.
+    pub(crate) properties: Option<Arc<Properties>>,
+    /// There is somebody behind the queues now (a connection may be down and come back).
+    pub(crate) linked: bool,
+    /// Gone for good: only messages already received are left.
+    pub(crate) gone: bool,
+    /// Not admitted by the pattern (a second PAIR peer, a duplicate routing id): its messages are never
+    /// read and none are sent to it.
+    pub(crate) refused: bool,
+    /// Member of the fair queue.
+    readable: bool,
+    /// Member of the load balancer.
+    writable: bool,
+    /// Last fan-out that counted this peer, so that several matching subscriptions give one copy.
+    stamp: u64,
+    inbox: VecDeque<Message>,
+    /// Read from the inbox and not yet reported to the queue.
+    read: usize,
+    report_every: usize,
+}
+
+impl Peer {
+    pub(crate) fn new(outbound: Arc<Queue>, inbound: Arc<Queue>, far: Arc<dyn FarEnd>, recv_capacity: usize) -> Self {
+        Self {
+            outbound,
+            inbound,
+            far,
+            routing_id: Bytes::new(),
+            properties: None,
+            linked: false,
+            gone: false,
+            refused: false,
+            readable: false,
+            writable: false,
+            stamp: 0,
+            inbox: VecDeque::new(),
+            read: 0,
+            report_every: report_every(recv_capacity),
+        }
+    }
+
+    pub(crate) fn set_recv_capacity(&mut self, capacity: usize) {
+        self.report_every = report_every(capacity);
+    }
+
+    /// Fetches what has come since; true when there is something to read. `room` is set when the far end
+    /// waits for room and now has it.
+    fn fill(&mut self, room: &mut bool) -> bool {
+        if self.inbox.is_empty() {
+            *room |= self.inbound.take(&mut self.inbox, std::mem::take(&mut self.read));
+        }
+        !self.inbox.is_empty()
+    }
+}
+
+/// Half the high-water mark, as libzmq's low-water mark: late enough to be rare, early enough that the
+/// sender is back before the reader has run dry.
+fn report_every(capacity: usize) -> usize {
+    if capacity == 0 { usize::MAX } else { capacity.div_ceil(2) }
+}
+
+/// Something to do once the socket's lock is free.
+pub(crate) enum Wake {
+    Data(Arc<dyn FarEnd>),
+    Room(Arc<dyn FarEnd>),
+    Close(Arc<dyn FarEnd>),
+    Task(Waker),
+}
+
+#[derive(Default)]
+#[must_use = "wake-ups that are not run leave a peer waiting for ever"]
+pub(crate) struct Wakes(SmallVec<[Wake; 2]>);
+
+impl Wakes {
+    /// Runs them. The socket's lock must not be held.
+    pub(crate) fn run(self) {
+        for wake in self.0 {
+            match wake {
+                Wake::Data(far) => far.data_ready(),
+                Wake::Room(far) => far.room_ready(),
+                Wake::Close(far) => far.close(),
+                Wake::Task(waker) => waker.wake(),
+            }
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Why a message could not be queued for a peer.
+pub(crate) enum PushError {
+    Full(Message),
+    Gone(Message),
+}
+
+pub(crate) struct Peers {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    count: usize,
+    stamp: u64,
+    wakes: Wakes,
+    pub(crate) options: Options,
+    /// Messages that were dropped because nobody could take them or a queue was full.
+    pub(crate) dropped: u64,
+}
+
+struct Slot {
+    generation: u32,
+    peer: Option<Box<Peer>>,
+}
+
+impl Peers {
+    pub(crate) fn new(options: Options) -> Self {
+        Self { slots: Vec::new(), free: Vec::new(), count: 0, stamp: 0, wakes: Wakes::default(), options, dropped: 0 }
+    }
+
+    pub(crate) fn insert(&mut self, peer: Peer) -> PeerId {
+        self.count += 1;
+        let peer = Some(Box::new(peer));
+        if let Some(index) = self.free.pop() {
+            let slot = &mut self.slots[index as usize];
+            slot.peer = peer;
+            return PeerId { index, generation: slot.generation };
+        }
+        let index = u32::try_from(self.slots.len()).expect("fewer than 2^32 peers: each holds a descriptor or memory");
+        self.slots.push(Slot { generation: 0, peer });
+        PeerId { index, generation: 0 }
+    }
+
+    pub(crate) fn remove(&mut self, id: PeerId) {
+        let Some(slot) = self.slots.get_mut(id.index as usize) else { return };
+        if slot.generation == id.generation && slot.peer.take().is_some() {
+            slot.generation = slot.generation.wrapping_add(1);
+            self.free.push(id.index);
+            self.count -= 1;
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: PeerId) -> Option<&Peer> {
+        let slot = self.slots.get(id.index as usize)?;
+        if slot.generation == id.generation { slot.peer.as_deref() } else { None }
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
+        let slot = self.slots.get_mut(id.index as usize)?;
+        if slot.generation == id.generation { slot.peer.as_deref_mut() } else { None }
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = PeerId> + '_ {
+        self.slots.iter().enumerate().filter(|(_, slot)| slot.peer.is_some()).map(|(index, slot)| PeerId {
+            // insert() made sure that every index fits.
+            index: index as u32,
+            generation: slot.generation,
+        })
+    }
+
+    /// Peers that exist, reachable or not.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Queues a message for a peer.
+    #[inline]
+    pub(crate) fn push(&mut self, id: PeerId, message: Message) -> Result<(), PushError> {
+        let Some(peer) = self.get_mut(id) else { return Err(PushError::Gone(message)) };
+        if peer.gone {
+            return Err(PushError::Gone(message));
+        }
+        match peer.outbound.push(message) {
+            Push::Queued { wake } => {
+                if wake {
+                    let far = Arc::clone(&peer.far);
+                    self.wakes.0.push(Wake::Data(far));
+                }
+                Ok(())
+            }
+            Push::Full { message, wake } => {
+                if wake {
+                    let far = Arc::clone(&peer.far);
+                    self.wakes.0.push(Wake::Data(far));
+                }
+                Err(PushError::Full(message))
+            }
+            Push::Closed(message) => Err(PushError::Gone(message)),
+        }
+    }
+
+    /// Queues a message, or drops and counts it: for patterns that never wait.
+    pub(crate) fn push_or_drop(&mut self, id: PeerId, message: Message) {
+        if self.push(id, message).is_err() {
+            self.dropped += 1;
+        }
+    }
+
+    /// Queues a message regardless of the high-water mark: for subscriptions and notices, which a peer
+    /// must not miss.
+    pub(crate) fn push_over(&mut self, id: PeerId, message: Message) {
+        if let Some(peer) = self.get_mut(id)
+            && !peer.gone
+            && peer.outbound.push_over(message)
+        {
+            let far = Arc::clone(&peer.far);
+            self.wakes.0.push(Wake::Data(far));
+        }
+    }
+
+    /// True when [`Peers::push`] would succeed.
+    pub(crate) fn has_room(&self, id: PeerId) -> bool {
+        self.get(id).is_some_and(|peer| !peer.gone && peer.outbound.has_room())
+    }
+
+    /// Takes the next message of a peer. A peer that is gone and has nothing left is removed.
+    #[inline]
+    pub(crate) fn pop(&mut self, id: PeerId) -> Option<Message> {
+        let peer = self.get_mut(id)?;
+        if peer.inbox.is_empty() && !self.refill(id) {
+            return None;
+        }
+        let peer = self.get_mut(id)?;
+        peer.read += 1;
+        if peer.read >= peer.report_every {
+            self.report(id);
+        }
+        let peer = self.get_mut(id)?;
+        let mut message = peer.inbox.pop_front()?;
+        if let Some(properties) = &peer.properties {
+            message.set_properties(Some(Arc::clone(properties)));
+        }
+        Some(message)
+    }
+
+    /// Fetches what has come for an empty inbox. False when nothing has: then a peer that is gone is removed.
+    fn refill(&mut self, id: PeerId) -> bool {
+        if self.has_input(id) {
+            return true;
+        }
+        if self.get(id).is_some_and(|peer| peer.gone) {
+            self.remove(id);
+        }
+        false
+    }
+
+    /// Tells the far end how many messages have been read.
+    fn report(&mut self, id: PeerId) {
+        let Some(peer) = self.get_mut(id) else { return };
+        if peer.inbound.report(std::mem::take(&mut peer.read)) {
+            let far = Arc::clone(&peer.far);
+            self.wakes.0.push(Wake::Room(far));
+        }
+    }
+
+    /// True when [`Peers::pop`] has something to give.
+    pub(crate) fn has_input(&mut self, id: PeerId) -> bool {
+        let Some(peer) = self.get_mut(id) else { return false };
+        let mut room = false;
+        let input = peer.fill(&mut room);
+        if room {
+            let far = Arc::clone(&peer.far);
+            self.wakes.0.push(Wake::Room(far));
+        }
+        input
+    }
+
+    /// Tells the far end that this end wants no more.
+    pub(crate) fn close(&mut self, id: PeerId) {
+        if let Some(peer) = self.get(id) {
+            self.wakes.0.push(Wake::Close(Arc::clone(&peer.far)));
+        }
+    }
+
+    pub(crate) fn wake(&mut self, wake: Wake) {
+        self.wakes.0.push(wake);
+    }
+
+    #[inline]
+    pub(crate) fn has_wakes(&self) -> bool {
+        !self.wakes.is_empty()
+    }
+
+    pub(crate) fn take_wakes(&mut self) -> Wakes {
+        std::mem::take(&mut self.wakes)
+    }
+
+    /// Starts a fan-out; [`Peers::mark`] then tells each peer's first mention from repeats.
+    pub(crate) fn start_fan_out(&mut self) {
+        self.stamp += 1;
+    }
+
+    /// True for the first mention of a peer since [`Peers::start_fan_out`].
+    pub(crate) fn mark(&mut self, id: PeerId) -> bool {
+        let stamp = self.stamp;
+        self.get_mut(id).is_some_and(|peer| std::mem::replace(&mut peer.stamp, stamp) != stamp)
+    }
+
+    pub(crate) fn is_marked(&self, id: PeerId) -> bool {
+        self.get(id).is_some_and(|peer| peer.stamp == self.stamp)
+    }
+}
+
+/// Reads peers that have messages in turn, one message each.
+#[derive(Default)]
+pub(crate) struct FairQueue {
+    active: VecDeque<PeerId>,
+}
+
+impl FairQueue {
+    /// A peer has messages: it joins at the end.
+    pub(crate) fn activate(&mut self, peers: &mut Peers, id: PeerId) {
+        if let Some(peer) = peers.get_mut(id)
+            && !peer.readable
+            && !peer.refused
+        {
+            peer.readable = true;
+            self.active.push_back(id);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn recv(&mut self, peers: &mut Peers) -> Option<(PeerId, Message)> {
+        while let Some(&id) = self.active.front() {
+            if let Some(message) = peers.pop(id) {
+                if self.active.len() > 1 {
+                    self.active.rotate_left(1);
+                }
+                return Some((id, message));
+            }
+            self.deactivate_front(peers);
+        }
+        None
+    }
+
+    /// True when [`FairQueue::recv`] has something to give.
+    pub(crate) fn readable(&mut self, peers: &mut Peers) -> bool {
+        while let Some(&id) = self.active.front() {
+            if peers.has_input(id) {
+                return true;
+            }
+            self.deactivate_front(peers);
+        }
+        false
+    }
+
+    fn deactivate_front(&mut self, peers: &mut Peers) {
+        if let Some(id) = self.active.pop_front()
+            && let Some(peer) = peers.get_mut(id)
+        {
+            peer.readable = false;
+            if peer.gone {
+                peers.remove(id);
+            }
+        }
+    }
+
+    /// Drops every message received so far.
+    pub(crate) fn drain(&mut self, peers: &mut Peers) {
+        while self.recv(peers).is_some() {}
+    }
+}
+
+/// Gives messages to peers that have room, in turn.
+#[derive(Default)]
+pub(crate) struct LoadBalancer {
+    active: VecDeque<PeerId>,
+}
+
+impl LoadBalancer {
+    /// A peer has room: it joins at the end.
+    pub(crate) fn activate(&mut self, peers: &mut Peers, id: PeerId) {
+        if let Some(peer) = peers.get_mut(id)
+            && !peer.writable
+            && !peer.gone
+        {
+            peer.writable = true;
+            self.active.push_back(id);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, peers: &mut Peers, id: PeerId) {
+        if let Some(peer) = peers.get_mut(id)
+            && std::mem::take(&mut peer.writable)
+        {
+            self.active.retain(|&active| active != id);
+        }
+    }
+
+    /// Sends to the next peer with room; gives the message back when there is none.
+    #[inline]
+    pub(crate) fn send(&mut self, peers: &mut Peers, mut message: Message) -> Result<PeerId, Message> {
+        while let Some(&id) = self.active.front() {
+            match peers.push(id, message) {
+                Ok(()) => {
+                    if self.active.len() > 1 {
+                        self.active.rotate_left(1);
+                    }
+                    return Ok(id);
+                }
+                Err(PushError::Full(back) | PushError::Gone(back)) => message = back,
+            }
+            self.deactivate_front(peers);
+        }
+        Err(message)
+    }
+
+    /// True when [`LoadBalancer::send`] would find a peer with room.
+    pub(crate) fn writable(&mut self, peers: &mut Peers) -> bool {
+        while let Some(&id) = self.active.front() {
+            if peers.has_room(id) {
+                return true;
+            }
+            self.deactivate_front(peers);
+        }
+        false
+    }
+
+    fn deactivate_front(&mut self, peers: &mut Peers) {
+        if let Some(id) = self.active.pop_front()
+            && let Some(peer) = peers.get_mut(id)
+        {
+            peer.writable = false;
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! A bounded queue of whole messages between one socket and one peer, in one direction.
+//!
+//! Each end takes the lock once per *call*; the consumer takes everything there is in one swap. Two
+//! flags make wake-ups rare and never lost, because both are read and written under the lock:
+//!
+//! * `consumer_asleep` is set by a consumer that found nothing. The push that finds it set clears it
+//!   and must wake the consumer; all other pushes need not.
+//! * `producer_blocked` is set by a push that found the queue full. The consumer that makes room clears
+//!   it and must wake the producer.
+//!
+//! A consumer may also let messages *gather*: it is then woken by the push that makes enough of them, or
+//! that finds the queue full.
+//!
+//! The high-water mark counts what waits here *and* what the consumer has taken but not yet reported
+//! as read, so taking a whole batch does not let twice as much in.
+
+use std::collections::VecDeque;
+
+use oxzmq_proto::Message;
+
+use crate::sync::Mutex;
+
+pub(crate) struct Queue {
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    items: VecDeque<Message>,
+    /// Taken by the consumer and not yet reported as read.
+    unread: usize,
+    /// High-water mark in messages; 0 is unlimited.
+    capacity: usize,
+    /// Keep only the newest message (the CONFLATE option).
+    conflate: bool,
+    consumer_asleep: bool,
+    /// The consumer lets messages gather: it wants to be woken when this many bytes are queued, or when the
+    /// queue is full.
+    wake_at: usize,
+    /// Bytes queued, with a little for each message.
+    bytes: usize,
+    producer_blocked: bool,
+    closed: bool,
+}
+
+/// What a message counts for besides its own bytes when messages gather.
+const PER_MESSAGE: usize = 16;
+
+/// Value of `wake_at` when the consumer does not let messages gather.
+const NEVER: usize = usize::MAX;
+
+impl Inner {
+    fn room(&self) -> usize {
+        if self.capacity == 0 || self.conflate {
+            usize::MAX
+        } else {
+            self.capacity.saturating_sub(self.items.len() + self.unread)
+        }
+    }
+
+    fn wake_consumer(&mut self) -> bool {
+        let enough = self.bytes >= self.wake_at;
+        if enough {
+            self.wake_at = NEVER;
+        }
+        std::mem::take(&mut self.consumer_asleep) || enough
+    }
+
+    fn wake_producer(&mut self) -> bool {
+        self.producer_blocked && self.room() > 0 && std::mem::take(&mut self.producer_blocked)
+    }
+}
+
+/// What became of a pushed message.
+#[derive(Debug)]
+pub(crate) enum Push {
+    /// It is queued; `wake` asks the caller to wake the consumer.
+    Queued { wake: bool },
+    /// The high-water mark is reached; the consumer will wake the producer when there is room. `wake` asks
+    /// the caller to wake the consumer.
+    Full { message: Message, wake: bool },
+    /// The other end is gone.
+    Closed(Message),
+}
+
+/// What a push of several achieved.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct PushBatch {
+    pub(crate) wake: bool,
+    /// Some are left: the consumer will wake the producer when there is room.
+    pub(crate) full: bool,
+}
+
+impl Queue {
+    pub(crate) fn new(capacity: usize, conflate: bool) -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                items: VecDeque::new(),
+                unread: 0,
+                capacity,
+                conflate,
+                consumer_asleep: true,
+                wake_at: NEVER,
+                bytes: 0,
+                producer_blocked: false,
+                closed: false,
+            }),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn push(&self, mut message: Message) -> Push {
+        let mut inner = self.inner.lock();
+        if inner.closed {
+            return Push::Closed(message);
+        }
+        if inner.conflate {
+            inner.items.clear();
+            inner.bytes = 0;
+            // Conflated queues hold one part: the last one written replaces all before it.
+            while message.len() > 1 {
+                message.pop_front();
+            }
+        } else if inner.room() == 0 {
+            inner.producer_blocked = true;
+            let wake = std::mem::replace(&mut inner.wake_at, NEVER) != NEVER;
+            return Push::Full { message, wake };
+        }
+        inner.bytes += message.byte_len() + PER_MESSAGE;
+        inner.items.push_back(message);
+        Push::Queued { wake: inner.wake_consumer() }
+    }
+
+    /// Pushes without regard to the high-water mark: for what the socket owes a peer whatever its queue
+    /// looks like (greeting messages, end-of-stream notices).
+    pub(crate) fn push_over(&self, message: Message) -> bool {
+        let mut inner = self.inner.lock();
+        if inner.closed {
+            return false;
+        }
+        inner.bytes += message.byte_len() + PER_MESSAGE;
+        inner.items.push_back(message);
+        inner.wake_consumer()
+    }
+
+    /// Moves messages from the front of `batch` until it is empty or the queue is full.
+    pub(crate) fn push_batch(&self, batch: &mut VecDeque<Message>) -> PushBatch {
+        let mut inner = self.inner.lock();
+        if inner.closed {
+            batch.clear();
+            return PushBatch { wake: false, full: false };
+        }
+        let room = inner.room();
+        if inner.conflate {
+            if let Some(last) = batch.pop_back() {
+                inner.items.clear();
+                inner.items.push_back(last);
+            }
+            batch.clear();
+        } else if inner.items.is_empty() && batch.len() <= room {
+            std::mem::swap(&mut inner.items, batch);
+        } else {
+            let n = room.min(batch.len());
+            inner.items.extend(batch.drain(..n));
+        }
+        let full = !batch.is_empty();
+        inner.producer_blocked |= full;
+        let wake = !inner.items.is_empty() && inner.wake_consumer();
+        PushBatch { wake, full }
+    }
+
+    /// Swaps everything queued into `into`, which must be empty, and reports `read` messages of earlier
+    /// takes as read. Returns whether the producer must be woken. With nothing to take, the consumer
+    /// counts as asleep from now on.
+    pub(crate) fn take(&self, into: &mut VecDeque<Message>, read: usize) -> bool {
+        debug_assert!(into.is_empty());
+        let mut inner = self.inner.lock();
+        inner.unread -= read;
+        std::mem::swap(&mut inner.items, into);
+        inner.unread += into.len();
+        inner.consumer_asleep = into.is_empty();
+        inner.bytes = 0;
+        inner.wake_at = NEVER;
+        inner.wake_producer()
+    }
+
+    /// For a consumer that was woken: lets messages gather until there are `bytes` of them. False when that
+    /// many are there already or the queue is full: then they are to be taken now.
+    pub(crate) fn gather(&self, bytes: usize) -> bool {
+        let mut inner = self.inner.lock();
+        let gather = inner.bytes < bytes && !inner.producer_blocked;
+        inner.wake_at = if gather { bytes } else { NEVER };
+        gather
+    }
+
+    /// True when enough has gathered, or the producer waits for room.
+    pub(crate) fn presses(&self, bytes: usize) -> bool {
+        let inner = self.inner.lock();
+        inner.bytes >= bytes || inner.producer_blocked
+    }
+
+    /// Reports progress in the middle of a batch; true asks the caller to wake the producer.
+    pub(crate) fn report(&self, read: usize) -> bool {
+        let mut inner = self.inner.lock();
+        inner.unread -= read;
+        inner.wake_producer()
+    }
+
+    /// True when a push would be accepted. When not, the consumer will wake the producer.
+    pub(crate) fn has_room(&self) -> bool {
+        let mut inner = self.inner.lock();
+        let room = inner.room() > 0 && !inner.closed;
+        inner.producer_blocked |= !room;
+        room
+    }
+
+    pub(crate) fn room(&self) -> usize {
+        self.inner.lock().room()
+    }
+
+    /// Messages not yet taken by the consumer.
+    pub(crate) fn len(&self) -> usize {
+        self.inner.lock().items.len()
+    }
+
+    /// Changes the high-water mark; true asks the caller to wake the producer.
+    pub(crate) fn set_capacity(&self, capacity: usize) -> bool {
+        let mut inner = self.inner.lock();
+        inner.capacity = capacity;
+        inner.wake_producer()
+    }
+
+    /// Drops what is queued (stale subscriptions before a reconnect).
+    pub(crate) fn clear(&self) {
+        let mut inner = self.inner.lock();
+        inner.bytes = 0;
+        let items = std::mem::take(&mut inner.items);
+        drop(inner);
+        drop(items); // perhaps many: not under the lock
+    }
+
+    /// No more pushes are accepted; what is queued can still be taken.
+    pub(crate) fn close(&self) {
+        self.inner.lock().closed = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(n: std::ops::Range<u8>) -> VecDeque<Message> {
+        n.map(|i| Message::from(vec![i])).collect()
+    }
+
+    #[test]
+    fn the_high_water_mark_counts_what_was_taken_but_not_read() {
+        let queue = Queue::new(3, false);
+        for i in 0..3u8 {
+            assert!(matches!(queue.push(vec![i].into()), Push::Queued { .. }));
+        }
+        let mut taken = VecDeque::new();
+        assert!(!queue.take(&mut taken, 0), "taking makes no room");
+        assert!(matches!(queue.push("x".into()), Push::Full { .. }));
+        assert!(queue.report(1), "reading one makes room, and the producer was waiting");
+        assert!(matches!(queue.push("x".into()), Push::Queued { wake: false }));
+        assert!(matches!(queue.push("y".into()), Push::Full { .. }));
+    }
+
+    #[test]
+    fn only_the_first_push_after_an_empty_take_wakes() {
+        let queue = Queue::new(0, false);
+        assert!(matches!(queue.push("a".into()), Push::Queued { wake: true }));
+        assert!(matches!(queue.push("b".into()), Push::Queued { wake: false }));
+        let mut taken = VecDeque::new();
+        queue.take(&mut taken, 0);
+        assert_eq!(taken.len(), 2);
+        taken.clear();
+        queue.take(&mut taken, 2);
+        assert!(matches!(queue.push("c".into()), Push::Queued { wake: true }));
+    }
+
+    #[test]
+    fn gathering_ends_with_enough_bytes_or_a_full_queue() {
+        let queue = Queue::new(3, false);
+        let message = || Message::from(vec![0; 100]);
+        assert!(matches!(queue.push(message()), Push::Queued { wake: true }));
+        assert!(queue.gather(200), "not enough yet");
+        assert!(matches!(queue.push(message()), Push::Queued { wake: true }), "now there is");
+        assert!(queue.presses(200));
+        assert!(!queue.gather(200));
+        assert!(queue.gather(10_000));
+        assert!(matches!(queue.push(message()), Push::Queued { wake: false }));
+        assert!(matches!(queue.push(message()), Push::Full { wake: true, .. }), "full: gathering is over");
+        assert!(matches!(queue.push(message()), Push::Full { wake: false, .. }));
+    }
+
+    #[test]
+    fn a_batch_is_cut_at_the_high_water_mark() {
+        let queue = Queue::new(5, false);
+        let mut batch = numbers(0..3);
+        assert_eq!(queue.push_batch(&mut batch), PushBatch { wake: true, full: false });
+        let mut batch = numbers(3..9);
+        assert_eq!(queue.push_batch(&mut batch), PushBatch { wake: false, full: true });
+        assert_eq!(batch.len(), 4);
+        assert_eq!(batch.front().unwrap().first().unwrap(), &[5u8][..]);
+    }
+
+    #[test]
+    fn conflation_keeps_the_last_part_of_the_last_message() {
+        let queue = Queue::new(1, true);
+        queue.push(Message::from(["a", "b"]));
+        queue.push(Message::from(["c", "d"]));
+        let mut taken = VecDeque::new();
+        queue.take(&mut taken, 0);
+        assert_eq!(taken, [Message::from("d")]);
+    }
+
+    #[test]
+    fn a_closed_queue_takes_nothing_in_and_gives_out_what_it_has() {
+        let queue = Queue::new(0, false);
+        queue.push("a".into());
+        queue.close();
+        assert!(matches!(queue.push("b".into()), Push::Closed(_)));
+        let mut taken = VecDeque::new();
+        queue.take(&mut taken, 0);
+        assert_eq!(taken.len(), 1);
+    }
+}
+
+/// Every interleaving of a producer and a consumer that follow the flags: nothing is lost, nothing is out of
+/// order, and nobody sleeps for ever (loom reports a deadlock).
+#[cfg(all(test, oxzmq_loom))]
+mod loom_model {
+    use std::collections::VecDeque;
+
+    use loom::sync::{Arc, Condvar, Mutex};
+    use loom::thread;
+
+    use super::*;
+
+    /// What wakes a thread: a flag that stays set until it is seen, as an eventfd does.
+    #[derive(Default)]
+    struct Bell(Mutex<bool>, Condvar);
+
+    impl Bell {
+        fn ring(&self) {
+            *self.0.lock().unwrap() = true;
+            self.1.notify_one();
+        }
+
+        fn wait(&self) {
+            let mut rung = self.0.lock().unwrap();
+            while !*rung {
+                rung = self.1.wait(rung).unwrap();
+            }
+            *rung = false;
+        }
+    }
+
+    fn run(capacity: usize, messages: u8, gather: Option<usize>) {
+        let queue = Arc::new(Queue::new(capacity, false));
+        let (data, room) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
+        let producer = {
+            let (queue, data, room) = (Arc::clone(&queue), Arc::clone(&data), Arc::clone(&room));
+            thread::spawn(move || {
+                for i in 0..messages {
+                    let mut message = Message::from(vec![i]);
+                    loop {
+                        match queue.push(message) {
+                            Push::Queued { wake } => {
+                                if wake {
+                                    data.ring();
+                                }
+                                break;
+                            }
+                            Push::Full { message: back, wake } => {
+                                if wake {
+                                    data.ring();
+                                }
+                                message = back;
+                                room.wait();
+                            }
+                            Push::Closed(_) => panic!("nobody closes the queue"),
+                        }
+                    }
+                }
+            })
+        };
+        let mut batch = VecDeque::new();
+        let (mut read, mut next) = (0, 0);
+        while next < messages {
+            if queue.take(&mut batch, std::mem::take(&mut read)) {
+                room.ring();
+            }
+            if batch.is_empty() {
+                data.wait();
+                // A consumer that lets messages gather comes back for the rest when told that there is no more.
+                if let Some(bytes) = gather
+                    && queue.gather(bytes)
+                    && next + 1 < messages
+                {
+                    data.wait();
+                }
+            }
+            while let Some(message) = batch.pop_front() {
+                assert_eq!(message.first().unwrap(), &[next][..]);
+                next += 1;
+                read += 1;
+                if queue.report(std::mem::take(&mut read)) {
+                    room.ring();
+                }
+            }
+        }
+        producer.join().unwrap();
+    }
+
+    #[test]
+    fn loom_unbounded() {
+        loom::model(|| run(0, 2, None));
+    }
+
+    #[test]
+    fn loom_bounded_producer_waits_for_room() {
+        loom::model(|| run(1, 2, None));
+    }
+
+    #[test]
+    fn loom_gathering_is_ended_by_a_full_queue() {
+        // Two messages are never enough bytes: only the full queue can wake the consumer.
+        loom::model(|| run(1, 2, Some(1_000_000)));
+    }
+}

@@ -1,0 +1,13 @@
+//! Random numbers for identifiers and jitter. Not for secrets.
+
+/// A random number; a changing but predictable one should the system have no randomness to give.
+pub(crate) fn u32() -> u32 {
+    u64() as u32
+}
+
+pub(crate) fn u64() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        now.map_or(0x9e37_79b9_7f4a_7c15, |now| now.as_nanos() as u64)
+    })
+}

@@ -1,0 +1,437 @@
+//! An I/O thread: accepts, connects, shakes hands, keeps the timers, and drives every connection that no
+//! application thread is driving.
+//!
+//! Others talk to it through an inbox. It is woken at most once for any number of commands: the flag
+//! `asleep` is set under the inbox's lock before it waits, and the command that finds it set clears it
+//! and wakes.
+
+mod connecting;
+mod handshaking;
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rustix::io::Errno;
+
+use self::connecting::Connecting;
+pub(crate) use self::handshaking::attach_session;
+use self::handshaking::{From, Handshaking, handshake_failed};
+use crate::connector::Connector;
+use crate::core::{Core, Net};
+use crate::listener::{Accepted, Listener};
+use crate::monitor::{Event, EventKind};
+use crate::session::Session;
+use crate::sys::{self, Events, Interest, PollSet, WakeFd};
+use crate::transport;
+
+const WAKE_TOKEN: u64 = u64::MAX;
+/// Tokens with this bit are sockets' poll sets; the rest are descriptors of the thread itself.
+const CORE_BIT: u64 = 1 << 62;
+const EVENTS_PER_WAIT: usize = 256;
+
+/// How often leased poll sets are looked after. Short enough that a socket whose thread went away is not
+/// left alone for long; long enough to cost nothing next to the traffic that made the lease.
+const LEASE_TICK: Duration = Duration::from_millis(1);
+
+/// How often connections whose messages gather are looked at: what a sender leaves behind waits for two of
+/// these at most.
+const REST_TICK: Duration = Duration::from_micros(100);
+
+/// Pause after the system ran out of descriptors at accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+enum Command {
+    AddCore(u64, Weak<Core>),
+    Forget(u64),
+    Leased(Weak<Core>),
+    Flush(Arc<Session>),
+    WatchRest(Weak<Session>),
+    Listen(Arc<Listener>),
+    Connect(Arc<Connector>),
+    Cancel(Arc<Connector>),
+    Unlisten(Arc<Listener>),
+    Resolved(Arc<Connector>, io::Result<Vec<SocketAddr>>),
+    Timer(Instant, Timer),
+    Stop,
+}
+
+enum Timer {
+    Retry(Weak<Connector>),
+    /// An attempt to connect or a handshake takes too long.
+    Expire(u64),
+    /// A listener that paused goes on.
+    Accept(u64),
+    /// `true` to send a PING, `false` only to look for silence.
+    Heartbeat(Weak<Session>, bool),
+    Linger(Weak<Session>),
+}
+
+#[derive(Default)]
+struct Inbox {
+    commands: Vec<Command>,
+    asleep: bool,
+}
+
+/// The handle of an I/O thread.
+pub(crate) struct Reactor {
+    set: PollSet,
+    wake: WakeFd,
+    inbox: Mutex<Inbox>,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+impl Reactor {
+    pub(crate) fn start(index: usize) -> io::Result<Arc<Self>> {
+        let set = PollSet::new()?;
+        let wake = WakeFd::new()?;
+        set.add_edge(&wake, WAKE_TOKEN)?;
+        let reactor = Arc::new(Self { set, wake, inbox: Mutex::default(), thread: Mutex::new(None) });
+        let worker = Worker::new(Arc::clone(&reactor));
+        let thread = thread::Builder::new().name(format!("oxzmq/io/{index}")).spawn(move || worker.run())?;
+        *reactor.thread.lock() = Some(thread);
+        Ok(reactor)
+    }
+
+    fn post(&self, command: Command) {
+        let mut inbox = self.inbox.lock();
+        inbox.commands.push(command);
+        let wake = std::mem::take(&mut inbox.asleep);
+        drop(inbox);
+        if wake {
+            self.wake.wake();
+        }
+    }
+
+    /// Adds a socket's poll set, watched by the I/O thread.
+    pub(crate) fn add(&self, core: &Arc<Core>, net: &Net) -> io::Result<()> {
+        self.post(Command::AddCore(core.id, Arc::downgrade(core)));
+        self.set.add(&net.set, core.id | CORE_BIT, Interest::READ)
+    }
+
+    /// Has the I/O thread watch a socket's poll set, or leave it alone. False when that is not possible and
+    /// nothing has changed.
+    pub(crate) fn watch(&self, core: &Core, net: &Net, on: bool) -> bool {
+        let interest = if on { Interest::READ } else { Interest::NONE };
+        self.set.modify(&net.set, core.id | CORE_BIT, interest).is_ok()
+    }
+
+    pub(crate) fn forget(&self, core_id: u64) {
+        self.post(Command::Forget(core_id));
+    }
+
+    /// A socket's poll set was leased: look after it until it comes back.
+    pub(crate) fn leased(&self, core: &Arc<Core>) {
+        self.post(Command::Leased(Arc::downgrade(core)));
+    }
+
+    pub(crate) fn flush(&self, session: Arc<Session>) {
+        self.post(Command::Flush(session));
+    }
+
+    /// Looks after a connection whose messages gather in the sender's hands.
+    pub(crate) fn watch_rest(&self, session: &Arc<Session>) {
+        self.post(Command::WatchRest(Arc::downgrade(session)));
+    }
+
+    pub(crate) fn listen(&self, listener: Arc<Listener>) {
+        self.post(Command::Listen(listener));
+    }
+
+    pub(crate) fn connect(&self, connector: Arc<Connector>) {
+        self.post(Command::Connect(connector));
+    }
+
+    pub(crate) fn cancel(&self, connector: &Arc<Connector>) {
+        self.post(Command::Cancel(Arc::clone(connector)));
+    }
+
+    /// Forgets a closed listener and the connections that were still shaking hands with it.
+    pub(crate) fn unlisten(&self, listener: Arc<Listener>) {
+        self.post(Command::Unlisten(listener));
+    }
+
+    fn timer(&self, after: Duration, timer: Timer) {
+        // A time beyond what the clock can say is never.
+        if let Some(at) = Instant::now().checked_add(after) {
+            self.post(Command::Timer(at, timer));
+        }
+    }
+
+    pub(crate) fn retry_after(&self, connector: &Arc<Connector>, wait: Duration) {
+        self.timer(wait, Timer::Retry(Arc::downgrade(connector)));
+    }
+
+    pub(crate) fn heartbeat_at(&self, session: &Arc<Session>, after: Duration) {
+        self.timer(after, Timer::Heartbeat(Arc::downgrade(session), false));
+    }
+
+    pub(crate) fn linger_until(&self, session: &Arc<Session>, after: Duration) {
+        self.timer(after, Timer::Linger(Arc::downgrade(session)));
+    }
+
+    /// Ends the thread after the commands posted so far.
+    pub(crate) fn stop(&self) {
+        self.post(Command::Stop);
+    }
+
+    /// Waits for the thread's end. Does nothing on the thread itself.
+    pub(crate) fn join(&self) {
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread
+            && thread.thread().id() != thread::current().id()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A descriptor that the thread itself watches.
+enum Source {
+    Listener(Arc<Listener>),
+    Connecting(Connecting),
+    Handshaking(Box<Handshaking>),
+}
+
+/// The thread's own state.
+struct Worker {
+    reactor: Arc<Reactor>,
+    cores: HashMap<u64, Weak<Core>>,
+    sources: HashMap<u64, Source>,
+    next_token: u64,
+    timers: BTreeMap<(Instant, u64), Timer>,
+    timer_sequence: u64,
+    leases: Vec<Weak<Core>>,
+    next_tick: Instant,
+    /// Connections whose messages gather, and when each was last seen flushed.
+    gathering: Vec<(Weak<Session>, u64)>,
+    next_rest: Instant,
+}
+
+impl Worker {
+    fn new(reactor: Arc<Reactor>) -> Self {
+        Self {
+            reactor,
+            cores: HashMap::new(),
+            sources: HashMap::new(),
+            next_token: 0,
+            timers: BTreeMap::new(),
+            timer_sequence: 0,
+            leases: Vec::new(),
+            next_tick: Instant::now(),
+            gathering: Vec::new(),
+            next_rest: Instant::now(),
+        }
+    }
+
+    fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS_PER_WAIT);
+        loop {
+            if !self.handle_commands() {
+                return;
+            }
+            let timeout = self.run_timers();
+            let timeout = {
+                let mut inbox = self.reactor.inbox.lock();
+                inbox.asleep = inbox.commands.is_empty();
+                if inbox.asleep { timeout } else { Some(Duration::ZERO) }
+            };
+            if let Err(error) = self.reactor.set.wait(&mut events, timeout) {
+                tracing::error!(%error, "an I/O thread cannot wait for its descriptors");
+            }
+            self.reactor.inbox.lock().asleep = false;
+            for event in &events {
+                let ready = sys::ready(event);
+                if ready.token == WAKE_TOKEN {
+                    continue;
+                }
+                if ready.token & CORE_BIT != 0 {
+                    if let Some(core) = self.cores.get(&(ready.token & !CORE_BIT)).and_then(Weak::upgrade) {
+                        core.drive_ready();
+                    }
+                } else {
+                    self.source_ready(ready.token);
+                }
+            }
+        }
+    }
+
+    /// False when the thread is to end.
+    fn handle_commands(&mut self) -> bool {
+        let commands = std::mem::take(&mut self.reactor.inbox.lock().commands);
+        for command in commands {
+            match command {
+                Command::AddCore(id, core) => drop(self.cores.insert(id, core)),
+                Command::Forget(id) => drop(self.cores.remove(&id)),
+                Command::Leased(core) => {
+                    if self.leases.is_empty() {
+                        self.next_tick = Instant::now() + LEASE_TICK;
+                    }
+                    if !self.leases.iter().any(|known| known.ptr_eq(&core)) {
+                        self.leases.push(core);
+                    }
+                }
+                Command::Flush(session) => session.flush(),
+                Command::WatchRest(session) => {
+                    if self.gathering.is_empty() {
+                        self.next_rest = Instant::now() + REST_TICK;
+                    }
+                    self.gathering.push((session, 0));
+                }
+                Command::Listen(listener) => self.listen(listener),
+                Command::Connect(connector) => self.connect(connector),
+                Command::Cancel(connector) => self.sources.retain(|_, source| match source {
+                    Source::Connecting(attempt) => !Arc::ptr_eq(&attempt.connector, &connector),
+                    Source::Handshaking(attempt) => {
+                        !matches!(&attempt.from, From::Connector(own) if Arc::ptr_eq(own, &connector))
+                    }
+                    Source::Listener(_) => true,
+                }),
+                Command::Unlisten(listener) => self.sources.retain(|_, source| match source {
+                    Source::Listener(own) => !Arc::ptr_eq(own, &listener),
+                    Source::Handshaking(attempt) => {
+                        !matches!(&attempt.from, From::Listener(own) if Arc::ptr_eq(own, &listener))
+                    }
+                    Source::Connecting(_) => true,
+                }),
+                Command::Resolved(connector, addresses) => self.resolved(connector, addresses),
+                Command::Timer(at, timer) => self.add_timer(at, timer),
+                Command::Stop => return false,
+            }
+        }
+        true
+    }
+
+    // ---- timers ----------------------------------------------------------------------------------------
+
+    fn add_timer(&mut self, at: Instant, timer: Timer) {
+        self.timer_sequence += 1;
+        self.timers.insert((at, self.timer_sequence), timer);
+    }
+
+    fn expire_after(&mut self, token: u64, after: Option<Duration>) {
+        if let Some(at) = after.and_then(|after| Instant::now().checked_add(after)) {
+            self.add_timer(at, Timer::Expire(token));
+        }
+    }
+
+    /// Runs what is due and returns how long until the next is.
+    fn run_timers(&mut self) -> Option<Duration> {
+        if self.timers.is_empty() && self.leases.is_empty() && self.gathering.is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        while let Some(entry) = self.timers.first_entry()
+            && entry.key().0 <= now
+        {
+            let timer = entry.remove();
+            self.run_timer(timer);
+        }
+        if !self.leases.is_empty() && now >= self.next_tick {
+            self.next_tick = now + LEASE_TICK;
+            self.leases.retain(|core| core.upgrade().is_some_and(|core| core.lease_tick()));
+        }
+        if !self.gathering.is_empty() && now >= self.next_rest {
+            self.next_rest = now + REST_TICK;
+            self.gathering.retain_mut(|(session, seen)| {
+                let next = session.upgrade().and_then(|session| session.deferred_tick(*seen));
+                next.map(|flushed| *seen = flushed).is_some()
+            });
+        }
+        let timer = self.timers.first_key_value().map(|((at, _), _)| *at);
+        let tick = (!self.leases.is_empty()).then_some(self.next_tick);
+        let rest = (!self.gathering.is_empty()).then_some(self.next_rest);
+        let next = timer.into_iter().chain(tick).chain(rest).min()?;
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    fn run_timer(&mut self, timer: Timer) {
+        match timer {
+            Timer::Retry(connector) => {
+                if let Some(connector) = connector.upgrade() {
+                    self.connect(connector);
+                }
+            }
+            Timer::Expire(token) => match self.sources.remove(&token) {
+                Some(Source::Connecting(attempt)) => self.connect_failed(attempt, &Errno::TIMEDOUT.into()),
+                Some(Source::Handshaking(attempt)) => handshake_failed(&attempt, &Errno::AGAIN.into()),
+                Some(listener @ Source::Listener(_)) => drop(self.sources.insert(token, listener)),
+                None => {}
+            },
+            Timer::Accept(token) => {
+                if let Some(Source::Listener(listener)) = self.sources.get(&token) {
+                    listener.with_fd(|fd| self.reactor.set.modify(fd, token, Interest::READ));
+                }
+            }
+            Timer::Heartbeat(session, ping) => {
+                if let Some(session) = session.upgrade()
+                    && session.heartbeat(ping)
+                    && ping
+                    && let Some(at) = session.heartbeat_interval().and_then(|ivl| Instant::now().checked_add(ivl))
+                {
+                    self.add_timer(at, Timer::Heartbeat(Arc::downgrade(&session), true));
+                }
+            }
+            Timer::Linger(session) => {
+                if let Some(session) = session.upgrade() {
+                    session.finish();
+                }
+            }
+        }
+    }
+
+    // ---- descriptors -----------------------------------------------------------------------------------
+
+    fn add_source(&mut self, fd: impl AsFd, interest: Interest) -> io::Result<u64> {
+        self.next_token += 1;
+        self.reactor.set.add(fd, self.next_token, interest)?;
+        Ok(self.next_token)
+    }
+
+    fn source_ready(&mut self, token: u64) {
+        match self.sources.remove(&token) {
+            Some(Source::Listener(listener)) => self.accept(token, listener),
+            Some(Source::Connecting(attempt)) => self.connect_ended(attempt),
+            Some(Source::Handshaking(attempt)) => self.handshake_ready(token, attempt),
+            None => {}
+        }
+    }
+
+    fn listen(&mut self, listener: Arc<Listener>) {
+        self.next_token += 1;
+        let token = self.next_token;
+        match listener.with_fd(|fd| self.reactor.set.add(fd, token, Interest::READ)) {
+            Some(Ok(())) => drop(self.sources.insert(token, Source::Listener(listener))),
+            Some(Err(error)) => {
+                tracing::error!(endpoint = listener.name, %error, "cannot watch a bound endpoint; closing it");
+                listener.close();
+            }
+            None => {}
+        }
+    }
+
+    fn accept(&mut self, token: u64, listener: Arc<Listener>) {
+        let accepted = match listener.accept() {
+            Accepted::All(accepted) => accepted,
+            Accepted::Exhausted(accepted) => {
+                listener.with_fd(|fd| self.reactor.set.modify(fd, token, Interest::NONE));
+                self.add_timer(Instant::now() + ACCEPT_PAUSE, Timer::Accept(token));
+                accepted
+            }
+        };
+        for socket in accepted {
+            let (_, peer) = transport::describe_peer(&socket);
+            listener.core.raise(Event::new(EventKind::Accepted, &listener.name).peer(&peer));
+            self.start_handshake(From::Listener(Arc::clone(&listener)), socket);
+        }
+        // A closed listener's descriptor is gone from the set.
+        if listener.with_fd(|_| ()).is_some() {
+            self.sources.insert(token, Source::Listener(listener));
+        }
+    }
+}

@@ -1,0 +1,462 @@
+//! One network peer: a connection (or, between two of them, none), its protocol state and its two queues.
+//!
+//! Whoever is there does the I/O: the thread that sends, the thread that waits to receive, or the I/O
+//! thread, each under the lock of the half it drives. Nobody waits for another thread's system call for
+//! long, because a half is only locked by those that its queue's flags have told to come.
+//!
+//! The halves work in *steps*. What a step made possible for the socket (messages, room) is reported
+//! after the half's lock is released, because the socket's pattern may turn round and ask this session for
+//! more.
+
+mod heartbeat;
+mod receive;
+mod send;
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use oxzmq_proto::{Control, Decoder, Encoder, Frame, Message, OutBuf, ProtocolError};
+use parking_lot::Mutex;
+
+use crate::connector::Connector;
+use crate::core::Core;
+use crate::monitor::{Event, EventKind};
+use crate::options::Options;
+use crate::peers::{FarEnd, PeerId};
+use crate::queue::Queue;
+use crate::sys::Interest;
+
+/// Steps that one visit may take before other connections get their turn.
+const STEPS_PER_VISIT: usize = 8;
+
+/// The protocol of a connection once messages flow.
+pub(crate) enum Codec {
+    Zmtp(Box<Encoder>, Box<Decoder>),
+    /// STREAM: bytes as they are.
+    Raw,
+}
+
+/// The transport connection itself, shared by the two halves.
+pub(crate) struct Link {
+    fd: OwnedFd,
+}
+
+/// Why a connection ended.
+#[derive(Debug)]
+pub(crate) enum Lost {
+    /// The peer closed it.
+    Closed,
+    Os(io::Error),
+    Protocol(ProtocolError),
+    /// Nothing was heard for longer than the heartbeat allows.
+    Silent,
+    /// The application closed it through this end.
+    Local,
+}
+
+/// Where the peer came from, which decides what its loss means.
+pub(crate) enum Origin {
+    /// Accepted by the listener with this number: gone when its connection is.
+    Accepted { listener: u64, endpoint: String },
+    /// Connected by an endpoint that makes a new connection when this one is lost. With `keep`, the peer and
+    /// its queues outlive the connection.
+    Connector { connector: Arc<Connector>, keep: bool },
+}
+
+pub(crate) struct Session {
+    core: Arc<Core>,
+    peer: OnceLock<PeerId>,
+    pub(crate) origin: Origin,
+    outbound: Arc<Queue>,
+    inbound: Arc<Queue>,
+    tx: Mutex<Tx>,
+    rx: Mutex<Rx>,
+    watched: Mutex<Watched>,
+    /// When the last flush ended, in nanoseconds of [`clock`]. A hint: any value is correct.
+    last_flush: AtomicU64,
+    /// Sends in quick succession so far. A hint, too.
+    streak: AtomicU32,
+    /// The I/O thread looks after what has gathered; see [`Session::deferred_tick`].
+    watched_for_rest: AtomicBool,
+    life: Mutex<Life>,
+    heartbeat: Heartbeat,
+    notify: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Open,
+    /// The application wants no more of this peer; what is queued may still be sent.
+    Lingering,
+    Finished,
+}
+
+#[derive(Default)]
+struct Tx {
+    link: Option<Arc<Link>>,
+    /// `None` for raw connections.
+    encoder: Option<Box<Encoder>>,
+    /// Taken from the queue and not yet encoded.
+    local: VecDeque<Message>,
+    /// Encoded and not yet reported to the queue as read.
+    encoded: usize,
+    out: OutBuf,
+    /// The kernel takes no more; its readiness will bring somebody back.
+    blocked: bool,
+    /// A raw connection that is to be closed once `out` is written.
+    hang_up: bool,
+}
+
+#[derive(Default)]
+struct Rx {
+    link: Option<Arc<Link>>,
+    /// `None` for raw connections.
+    decoder: Option<Box<Decoder>>,
+    /// Read and not yet decoded: a partial frame, or more than the inbound queue had room for.
+    leftover: Vec<u8>,
+    leftover_start: usize,
+    batch: VecDeque<Message>,
+    controls: Vec<Control>,
+    /// The inbound queue is full: reading goes on when it has room.
+    paused: bool,
+}
+
+#[derive(Default)]
+struct Watched {
+    link: Option<Arc<Link>>,
+    interest: Interest,
+}
+
+struct Heartbeat {
+    interval: Option<Duration>,
+    timeout: Option<Duration>,
+    ttl_deciseconds: u16,
+    /// Nanoseconds of [`clock`] by which something must have been heard; 0 when nothing is due. Set by the
+    /// I/O thread when it sends a PING, cleared by whoever reads. A lost update only moves a timeout by one
+    /// interval, so no ordering is needed.
+    deadline: AtomicU64,
+    /// The same for the TTL that the peer announced.
+    ttl_deadline: AtomicU64,
+}
+
+/// Nanoseconds since the first call; never 0.
+pub(crate) fn clock() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let start = START.get_or_init(Instant::now);
+    u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX).saturating_add(1)
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// What a step left to do.
+enum Next {
+    /// Nothing until the kernel or the queue reports.
+    Wait,
+    /// There is more at once.
+    Again,
+    Lost(Arc<Link>, Lost),
+}
+
+impl Session {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        origin: Origin,
+        options: &Options,
+        queues: (Arc<Queue>, Arc<Queue>),
+    ) -> Arc<Self> {
+        let ttl = (options.heartbeat_ttl.as_millis() / 100).min(6553);
+        Arc::new(Self {
+            core,
+            peer: OnceLock::new(),
+            origin,
+            outbound: queues.0,
+            inbound: queues.1,
+            tx: Mutex::default(),
+            rx: Mutex::default(),
+            watched: Mutex::default(),
+            last_flush: AtomicU64::new(0),
+            streak: AtomicU32::new(0),
+            watched_for_rest: AtomicBool::new(false),
+            life: Mutex::new(Life::Open),
+            heartbeat: Heartbeat {
+                interval: options.heartbeat_interval.filter(|interval| !interval.is_zero()),
+                timeout: options.heartbeat_timeout.or(options.heartbeat_interval).filter(|t| !t.is_zero()),
+                ttl_deciseconds: ttl as u16, // at most 6553
+                deadline: AtomicU64::new(0),
+                ttl_deadline: AtomicU64::new(0),
+            },
+            notify: options.stream_notify,
+        })
+    }
+
+    pub(crate) fn set_peer(&self, id: PeerId) {
+        let _ = self.peer.set(id);
+    }
+
+    pub(crate) fn peer(&self) -> Option<PeerId> {
+        self.peer.get().copied()
+    }
+
+    pub(crate) fn endpoint(&self) -> &str {
+        match &self.origin {
+            Origin::Accepted { endpoint, .. } => endpoint,
+            Origin::Connector { connector, .. } => &connector.name,
+        }
+    }
+
+    pub(crate) fn queues(&self) -> (&Arc<Queue>, &Arc<Queue>) {
+        (&self.outbound, &self.inbound)
+    }
+
+    /// Puts a connection behind the queues and starts the traffic. `leftover` was read with the handshake.
+    /// Called by the I/O thread, after the peer is known to the socket.
+    pub(crate) fn install(self: &Arc<Self>, fd: OwnedFd, codec: Codec, leftover: Vec<u8>) {
+        let link = Arc::new(Link { fd });
+        {
+            let mut tx = self.tx.lock();
+            let mut rx = self.rx.lock();
+            let raw = matches!(codec, Codec::Raw);
+            match codec {
+                Codec::Zmtp(encoder, decoder) => {
+                    tx.encoder = Some(encoder);
+                    rx.decoder = Some(decoder);
+                }
+                Codec::Raw => {}
+            }
+            tx.link = Some(Arc::clone(&link));
+            tx.blocked = false;
+            rx.link = Some(Arc::clone(&link));
+            rx.leftover = leftover;
+            rx.leftover_start = 0;
+            rx.paused = false;
+            if raw && self.notify {
+                rx.batch.push_back(Message::single(Frame::new()));
+            }
+        }
+        self.watch(Some(&link), |_| Interest::READ);
+        self.receive();
+        self.flush();
+    }
+
+    /// The poll set reports the connection ready.
+    pub(crate) fn ready(self: &Arc<Self>, read: bool, write: bool) {
+        if write {
+            self.writable();
+        }
+        if read {
+            // Level-triggered: a descriptor that must not be read now is taken out of the set.
+            let paused = self.rx.lock().paused;
+            if paused {
+                self.watch(None, |interest| Interest { read: false, ..interest });
+                // Room may have come between the two looks.
+                if self.inbound.has_room() {
+                    self.resume();
+                }
+            } else {
+                self.receive();
+            }
+        }
+    }
+
+    fn resume(self: &Arc<Self>) {
+        self.watch(None, |interest| Interest { read: true, ..interest });
+        self.receive();
+    }
+
+    /// Changes what the poll set reports. With nothing of interest the descriptor leaves the set: an error
+    /// or hang-up would otherwise be reported for ever.
+    fn watch(&self, link: Option<&Arc<Link>>, change: impl FnOnce(Interest) -> Interest) {
+        let (Some(net), Some(peer)) = (self.core.existing_net(), self.peer()) else { return };
+        let mut watched = self.watched.lock();
+        if let Some(link) = link {
+            watched.link = Some(Arc::clone(link));
+            watched.interest = Interest::NONE;
+        }
+        let Some(link) = watched.link.clone() else { return };
+        let before = watched.interest;
+        let after = change(before);
+        if after == before {
+            return;
+        }
+        // Failing means that memory or descriptors have run out in the kernel: the connection cannot be
+        // served, and its loss is the one way to say so.
+        let result = if before == Interest::NONE {
+            net.set.add(&link.fd, peer.token(), after)
+        } else if after == Interest::NONE {
+            net.set.remove(&link.fd)
+        } else {
+            net.set.modify(&link.fd, peer.token(), after)
+        };
+        watched.interest = after;
+        if let Err(error) = result {
+            tracing::warn!(endpoint = self.endpoint(), %error, "cannot watch a connection; closing it");
+            let _ = rustix::net::shutdown(&link.fd, rustix::net::Shutdown::Both);
+        }
+    }
+
+    fn lost(self: &Arc<Self>, link: &Arc<Link>, why: Lost) {
+        let raw = {
+            let mut tx = self.tx.lock();
+            if !tx.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
+                return; // somebody else noticed first
+            }
+            let mut rx = self.rx.lock();
+            let mut watched = self.watched.lock();
+            if let (Some(net), true) = (self.core.existing_net(), watched.interest != Interest::NONE) {
+                let _ = net.set.remove(&link.fd);
+            }
+            *watched = Watched::default();
+            let raw = tx.encoder.is_none();
+            tx.link = None;
+            tx.encoder = None;
+            tx.out.clear();
+            tx.out.shrink();
+            tx.blocked = false;
+            rx.link = None;
+            rx.decoder = None;
+            rx.leftover = Vec::new();
+            rx.leftover_start = 0;
+            raw
+        };
+        self.heard();
+        let asked_for = *self.life.lock() != Life::Open || matches!(why, Lost::Local);
+        if !asked_for {
+            self.core.raise(Event::new(EventKind::Disconnected, self.endpoint()).reason(match &why {
+                Lost::Closed => "closed by the peer".to_owned(),
+                Lost::Os(error) => error.to_string(),
+                Lost::Protocol(error) => error.to_string(),
+                Lost::Silent => "no sign of life within the heartbeat timeout".to_owned(),
+                Lost::Local => String::new(),
+            }));
+            if let Lost::Protocol(error) = &why {
+                tracing::debug!(endpoint = self.endpoint(), %error, "closed a connection that broke the protocol");
+            }
+        }
+        self.deliver_rest(raw && self.notify && !asked_for);
+        self.after_loss(&why);
+    }
+
+    /// Hands over what was received before the loss, whatever the high-water mark says.
+    fn deliver_rest(&self, notice: bool) {
+        let mut wake = false;
+        {
+            let mut rx = self.rx.lock();
+            for message in rx.batch.drain(..) {
+                wake |= self.inbound.push_over(message);
+            }
+        }
+        if notice {
+            wake |= self.inbound.push_over(Message::single(Frame::new()));
+        }
+        if wake && let Some(peer) = self.peer() {
+            self.core.peer_readable(peer);
+        }
+    }
+
+    fn after_loss(self: &Arc<Self>, why: &Lost) {
+        let fatal = match why {
+            Lost::Protocol(error) => error.is_fatal_for_connecter(),
+            Lost::Local => true,
+            _ => false,
+        };
+        match &self.origin {
+            Origin::Accepted { .. } => self.finish(),
+            Origin::Connector { connector, keep } => {
+                let retry = !fatal && connector.reconnects();
+                if !*keep || !retry {
+                    self.finish();
+                } else if let Some(peer) = self.peer() {
+                    self.core.unlink(peer);
+                }
+                if retry {
+                    connector.retry();
+                } else {
+                    connector.give_up();
+                }
+            }
+        }
+        self.finish_if_drained();
+    }
+
+    /// Everything queued has been written.
+    fn is_drained(&self) -> bool {
+        let tx = self.tx.lock();
+        tx.out.is_empty() && tx.local.is_empty() && self.outbound.len() == 0
+    }
+
+    fn finish_if_drained(self: &Arc<Self>) {
+        if *self.life.lock() == Life::Lingering && self.is_drained() {
+            self.finish();
+        }
+    }
+
+    /// Ends the session for good: closes the connection, if any, and tells the socket.
+    pub(crate) fn finish(self: &Arc<Self>) {
+        let before = std::mem::replace(&mut *self.life.lock(), Life::Finished);
+        if before == Life::Finished {
+            return;
+        }
+        let link = self.tx.lock().link.clone();
+        if let Some(link) = link {
+            self.lost(&link, Lost::Local);
+        }
+        if let Origin::Connector { connector, keep: true } = &self.origin {
+            connector.give_up();
+        }
+        if let Some(peer) = self.peer() {
+            self.core.detach(peer);
+            self.core.remove_session(peer);
+        }
+        if before == Life::Lingering {
+            self.core.context.linger_ended();
+        }
+    }
+
+    /// Ends the session once what is queued has been sent, or after `linger` (`None`: however long it takes).
+    pub(crate) fn close_lingering(self: &Arc<Self>, linger: Option<Duration>) {
+        {
+            let mut life = self.life.lock();
+            if *life != Life::Open {
+                return;
+            }
+            *life = Life::Lingering;
+            self.core.context.linger_started();
+        }
+        self.outbound.close();
+        self.flush();
+        if linger == Some(Duration::ZERO) {
+            self.finish();
+        } else if let (Some(linger), Some(net)) = (linger, self.core.existing_net()) {
+            net.reactor.linger_until(self, linger);
+        }
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        *self.life.lock() == Life::Finished
+    }
+
+    pub(crate) fn is_accepted_by(&self, listener_id: u64) -> bool {
+        matches!(self.origin, Origin::Accepted { listener, .. } if listener == listener_id)
+    }
+}
+
+impl FarEnd for Session {
+    fn data_ready(self: Arc<Self>) {
+        self.data_ready_now();
+    }
+
+    fn room_ready(self: Arc<Self>) {
+        self.resume();
+    }
+
+    fn close(self: Arc<Self>) {
+        let linger = self.core.options(|options| options.linger);
+        self.close_lingering(linger);
+    }
+}

@@ -1,0 +1,222 @@
+//! The receiving half: reading and decoding.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use oxzmq_proto::{Control, Message};
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+
+use super::send::WRITE_BATCH;
+use super::{Link, Lost, Next, Rx, STEPS_PER_VISIT, Session, Tx, clock, nanos};
+
+/// Size of the per-thread buffer that reads go into.
+const READ_BUFFER: usize = 128 * 1024;
+
+thread_local! {
+    static READ: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Session {
+    /// Reads and decodes, until the kernel has no more or the inbound queue is full.
+    pub(super) fn receive(self: &Arc<Self>) {
+        for _ in 0..STEPS_PER_VISIT {
+            let mut wake = false;
+            let mut controls = Vec::new();
+            let next = {
+                let mut rx = self.rx.lock();
+                let next = self.receive_step(&mut rx, &mut wake);
+                if !rx.controls.is_empty() {
+                    std::mem::swap(&mut rx.controls, &mut controls);
+                }
+                next
+            };
+            if wake && let Some(peer) = self.peer() {
+                self.core.peer_readable(peer);
+            }
+            if !controls.is_empty() {
+                self.answer(&controls);
+            }
+            match next {
+                Next::Again => {}
+                Next::Wait => return,
+                Next::Lost(link, why) => return self.lost(&link, why),
+            }
+        }
+        // More than a fair share. The descriptor is still ready, and the poll set is level-triggered.
+    }
+
+    fn receive_step(&self, rx: &mut Rx, wake: &mut bool) -> Next {
+        let Some(link) = rx.link.clone() else { return Next::Wait };
+        match self.try_receive_step(rx, &link, wake) {
+            Ok(next) => next,
+            Err(why) => {
+                // What was decoded before the error is good.
+                let _ = self.deliver(rx, wake);
+                Next::Lost(link, why)
+            }
+        }
+    }
+
+    fn try_receive_step(&self, rx: &mut Rx, link: &Arc<Link>, wake: &mut bool) -> Result<Next, Lost> {
+        if !self.deliver(rx, wake) {
+            return Ok(Next::Wait);
+        }
+        if rx.leftover_start < rx.leftover.len() {
+            let before = rx.leftover_start;
+            let leftover = std::mem::take(&mut rx.leftover);
+            let used = self.decode(rx, &leftover[before..]);
+            rx.leftover = leftover;
+            rx.leftover_start += used?;
+            if !self.deliver(rx, wake) {
+                return Ok(Next::Wait);
+            }
+            if rx.leftover_start > before {
+                return Ok(Next::Again);
+            }
+        }
+        self.read(rx, link, wake)
+    }
+
+    /// One read, into the final buffer of a large body when one is on its way.
+    fn read(&self, rx: &mut Rx, link: &Arc<Link>, wake: &mut bool) -> Result<Next, Lost> {
+        if let Some(mut body) = rx.decoder.as_mut().and_then(|decoder| decoder.body()) {
+            body.reserve();
+            let want = body.missing.min(body.buffer.capacity() - body.buffer.len());
+            let Some(got) = recv_body(link, body.buffer, want)? else { return Ok(Next::Wait) };
+            if let Some(decoder) = &mut rx.decoder {
+                decoder.body_received(&mut rx.batch, &mut rx.controls).map_err(Lost::Protocol)?;
+            }
+            self.heard();
+            let more = self.deliver(rx, wake);
+            return Ok(if more && got == want { Next::Again } else { Next::Wait });
+        }
+        let mut buffer = READ.take();
+        let next = self.read_small(rx, link, wake, &mut buffer);
+        READ.set(buffer);
+        next
+    }
+
+    fn read_small(&self, rx: &mut Rx, link: &Arc<Link>, wake: &mut bool, buffer: &mut Vec<u8>) -> Result<Next, Lost> {
+        buffer.resize(READ_BUFFER, 0);
+        let kept = rx.leftover.len() - rx.leftover_start;
+        // A partial frame is shorter than the decoder's large bodies, which are far below the buffer's size.
+        // Never read into nothing all the same: that would look like the peer's end.
+        if kept >= READ_BUFFER {
+            buffer.resize(kept + READ_BUFFER, 0);
+        }
+        buffer[..kept].copy_from_slice(&rx.leftover[rx.leftover_start..]);
+        let space = buffer.len() - kept;
+        let read = received(|| rustix::net::recv(&link.fd, &mut buffer[kept..], RecvFlags::empty()).map(|(n, _)| n))?;
+        let Some(got) = read else { return Ok(Next::Wait) };
+        let input = &buffer[..kept + got];
+        let used = self.decode(rx, input)?;
+        // Memory that idle connections need not keep.
+        if used == input.len() {
+            rx.leftover = Vec::new();
+        } else {
+            rx.leftover.clear();
+            rx.leftover.extend_from_slice(&input[used..]);
+        }
+        rx.leftover_start = 0;
+        let more = self.deliver(rx, wake);
+        Ok(if more && got == space { Next::Again } else { Next::Wait })
+    }
+
+    /// Decodes as many messages as the inbound queue has room for.
+    fn decode(&self, rx: &mut Rx, input: &[u8]) -> Result<usize, Lost> {
+        let Some(decoder) = &mut rx.decoder else {
+            rx.batch.push_back(Message::single(input));
+            return Ok(input.len());
+        };
+        let room = self.inbound.room().saturating_sub(rx.batch.len());
+        let used = decoder.decode(input, &mut rx.batch, room, &mut rx.controls).map_err(Lost::Protocol)?;
+        if used > 0 {
+            self.heard();
+        }
+        Ok(used)
+    }
+
+    /// Queues what was decoded; false when the queue is full and reading has to pause.
+    fn deliver(&self, rx: &mut Rx, wake: &mut bool) -> bool {
+        if !rx.batch.is_empty() {
+            let pushed = self.inbound.push_batch(&mut rx.batch);
+            *wake |= pushed.wake;
+        }
+        // Asked even after a push that fit exactly: `has_room` makes sure that the consumer calls back.
+        rx.paused = !rx.batch.is_empty() || !self.inbound.has_room();
+        !rx.paused
+    }
+
+    /// A sign of life.
+    pub(super) fn heard(&self) {
+        if self.heartbeat.deadline.load(Ordering::Relaxed) != 0 {
+            self.heartbeat.deadline.store(0, Ordering::Relaxed);
+        }
+        if self.heartbeat.ttl_deadline.load(Ordering::Relaxed) != 0 {
+            self.heartbeat.ttl_deadline.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Answers PINGs: one PONG is enough for any number of them.
+    fn answer(self: &Arc<Self>, controls: &[Control]) {
+        let ping = controls.iter().rev().find_map(|control| match control {
+            Control::Ping { ttl_deciseconds, context } => Some((*ttl_deciseconds, context)),
+            Control::Pong => None,
+        });
+        let Some((ttl_deciseconds, context)) = ping else { return };
+        {
+            let mut tx = self.tx.lock();
+            let Tx { encoder, out, .. } = &mut *tx;
+            // A peer that sends PINGs and reads nothing gets no more answers than the kernel takes.
+            if let Some(encoder) = encoder
+                && out.len() < WRITE_BATCH
+            {
+                encoder.pong(context, out);
+            }
+        }
+        self.flush();
+        if ttl_deciseconds > 0 {
+            let ttl = Duration::from_millis(100 * u64::from(ttl_deciseconds));
+            self.heartbeat.ttl_deadline.store(clock().saturating_add(nanos(ttl)), Ordering::Relaxed);
+            if let Some(net) = self.core.existing_net() {
+                net.reactor.heartbeat_at(self, ttl);
+            }
+        }
+    }
+}
+
+/// Appends at most `want` bytes to a large body; `None` when there is nothing yet.
+fn recv_body(link: &Link, body: &mut Vec<u8>, want: usize) -> Result<Option<usize>, Lost> {
+    if body.capacity() - body.len() == want {
+        return received(|| {
+            rustix::net::recv(&link.fd, spare_capacity(&mut *body), RecvFlags::empty()).map(|(n, _)| n)
+        });
+    }
+    // The allocator gave more than was asked for: bytes of the next frame must not land in this one.
+    let mut buffer = READ.take();
+    buffer.resize(READ_BUFFER, 0);
+    let want = want.min(READ_BUFFER);
+    let got = received(|| rustix::net::recv(&link.fd, &mut buffer[..want], RecvFlags::empty()).map(|(n, _)| n));
+    if let Ok(Some(got)) = got {
+        body.extend_from_slice(&buffer[..got]);
+    }
+    READ.set(buffer);
+    got
+}
+
+/// Sorts the outcomes of a read: `None` when there is nothing yet.
+fn received(mut read: impl FnMut() -> Result<usize, Errno>) -> Result<Option<usize>, Lost> {
+    loop {
+        match read() {
+            Ok(0) => return Err(Lost::Closed),
+            Ok(got) => return Ok(Some(got)),
+            Err(Errno::AGAIN) => return Ok(None),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(Lost::Os(error.into())),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The sending half: when to write, and writing.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use oxzmq_proto::{Message, OutBuf};
+use rustix::io::Errno;
+use rustix::net::{SendAncillaryBuffer, SendFlags};
+
+use super::{Link, Lost, Next, STEPS_PER_VISIT, Session, Tx, clock, nanos};
+use crate::sys::Interest;
+
+/// Encoded bytes gathered for one write. Larger gains nothing and costs cache.
+pub(super) const WRITE_BATCH: usize = 64 * 1024;
+
+/// Most pieces handed to the kernel in one vectored write.
+const MAX_SLICES: usize = 64;
+
+/// A send this soon after the last flush belongs to a flood: the I/O thread gathers it with its successors.
+/// A later one is a request, a reply, a lone message: it goes out at once, in the sender's own thread.
+const FLOOD_GAP: Duration = Duration::from_micros(20);
+
+/// So many sends in quick succession make a flood that is expected to go on. Its messages are gathered, and
+/// written by the sender itself when there are [`GATHER`] bytes, or when it waits for anything; the I/O
+/// thread sees to it that what is left behind does not wait for long. Shorter bursts are handed to the I/O
+/// thread at once.
+const FLOOD_STREAK: u32 = 6;
+
+/// Bytes that a flood gathers before they are written.
+const GATHER: usize = 32 * 1024;
+
+impl Session {
+    /// The queue has messages: writes them, lets them gather, or has the I/O thread write them.
+    pub(super) fn data_ready_now(self: &Arc<Self>) {
+        let Some(net) = self.core.existing_net() else { return };
+        if self.outbound.presses(GATHER) {
+            return self.flush();
+        }
+        let since = clock().saturating_sub(self.last_flush.load(Ordering::Relaxed));
+        if since >= nanos(FLOOD_GAP) {
+            self.streak.store(0, Ordering::Relaxed);
+            return self.flush();
+        }
+        if self.streak.fetch_add(1, Ordering::Relaxed) < FLOOD_STREAK {
+            return net.reactor.flush(Arc::clone(self));
+        }
+        if !self.outbound.gather(GATHER) {
+            return self.flush();
+        }
+        // The order matters: gathering began above, and only then is the watch looked at. Should the I/O
+        // thread be about to end its watch, it has not yet taken what gathered, and will.
+        if !self.watched_for_rest.swap(true, Ordering::SeqCst) {
+            net.reactor.watch_rest(self);
+        }
+        self.core.deferred(Arc::clone(self));
+    }
+
+    /// Encodes and writes what is queued, until the queue is empty or the kernel takes no more.
+    pub(crate) fn flush(self: &Arc<Self>) {
+        for _ in 0..STEPS_PER_VISIT {
+            let mut room = false;
+            let next = self.send_step(&mut self.tx.lock(), &mut room);
+            if room && let Some(peer) = self.peer() {
+                self.core.peer_writable(peer);
+            }
+            match next {
+                Next::Again => {}
+                Next::Wait => {
+                    self.last_flush.store(clock(), Ordering::Relaxed);
+                    return self.finish_if_drained();
+                }
+                Next::Lost(link, why) => return self.lost(&link, why),
+            }
+        }
+        // More than a fair share: go on after the others.
+        if let Some(net) = self.core.existing_net() {
+            net.reactor.flush(Arc::clone(self));
+        }
+    }
+
+    fn send_step(&self, tx: &mut Tx, room: &mut bool) -> Next {
+        let Some(link) = tx.link.clone() else { return Next::Wait };
+        if tx.blocked {
+            return Next::Wait;
+        }
+        self.encode(tx, room);
+        if tx.out.is_empty() {
+            tx.out.shrink();
+            if tx.hang_up {
+                return Next::Lost(link, Lost::Local);
+            }
+            return Next::Wait;
+        }
+        match write(&link, &mut tx.out) {
+            Ok(()) => Next::Again,
+            Err(Errno::AGAIN) => {
+                tx.blocked = true;
+                self.watch(None, |interest| Interest { write: true, ..interest });
+                Next::Wait
+            }
+            Err(Errno::INTR) => Next::Again,
+            Err(error) => Next::Lost(link, Lost::Os(error.into())),
+        }
+    }
+
+    /// Moves messages from the queue into the write buffer. With nothing left to move, the queue counts its
+    /// consumer as asleep: the next push brings somebody here.
+    fn encode(&self, tx: &mut Tx, room: &mut bool) {
+        while tx.out.len() < WRITE_BATCH && !tx.hang_up {
+            if tx.local.is_empty() {
+                *room |= self.outbound.take(&mut tx.local, std::mem::take(&mut tx.encoded));
+                if tx.local.is_empty() {
+                    break;
+                }
+            }
+            while let Some(message) = tx.local.pop_front() {
+                tx.encoded += 1;
+                match &mut tx.encoder {
+                    Some(encoder) => encoder.encode(message, &mut tx.out),
+                    None => tx.hang_up = !encode_raw(message, &mut tx.out),
+                }
+                if tx.out.len() >= WRITE_BATCH || tx.hang_up {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The kernel takes bytes again.
+    pub(super) fn writable(self: &Arc<Self>) {
+        self.watch(None, |interest| Interest { write: false, ..interest });
+        self.tx.lock().blocked = false;
+        self.flush();
+    }
+
+    /// The I/O thread's look at a connection whose messages gather; `seen` is what the last look returned.
+    /// `None` ends the watch: nobody has written for a tick, so what is left is written here.
+    pub(crate) fn deferred_tick(self: &Arc<Self>, seen: u64) -> Option<u64> {
+        let flushed = self.last_flush.load(Ordering::Relaxed);
+        if flushed != seen {
+            return Some(flushed);
+        }
+        self.streak.store(0, Ordering::Relaxed);
+        // Before the flush, see `data_ready`.
+        self.watched_for_rest.store(false, Ordering::SeqCst);
+        self.flush();
+        None
+    }
+}
+
+/// A raw message's bytes; false when it asks for the connection to be closed.
+fn encode_raw(message: Message, out: &mut OutBuf) -> bool {
+    let data = message.into_bytes();
+    if data.is_empty() {
+        return false;
+    }
+    out.put_bytes(data);
+    true
+}
+
+/// One write of as much as the kernel takes. Never raises SIGPIPE.
+fn write(link: &Link, out: &mut OutBuf) -> Result<(), Errno> {
+    let written = if out.is_contiguous() {
+        rustix::net::send(&link.fd, out.first_slice(), SendFlags::NOSIGNAL)?
+    } else {
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let count = out.io_slices(&mut slices);
+        let mut control = SendAncillaryBuffer::default();
+        rustix::net::sendmsg(&link.fd, &slices[..count], &mut control, SendFlags::NOSIGNAL)?
+    };
+    out.advance(written);
+    Ok(())
+}

@@ -1,0 +1,525 @@
+//! The socket that applications hold.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use oxzmq_proto::{Frame, Message, SocketType};
+
+use crate::asynch::{MessageSink, MessageStream, RecvFuture, SendFuture};
+use crate::core::{Core, Until, Want};
+use crate::endpoint::Role;
+use crate::endpoints;
+use crate::error::{Error, ErrorKind, Result, SendError};
+use crate::monitor::{self, Monitor};
+use crate::options::Options;
+
+/// A ZeroMQ socket: sends and receives whole messages to and from any number of peers, connects in the
+/// background, queues, and reconnects by itself.
+///
+/// All calls take `&self` and may come from any number of threads at once: wrap it in an
+/// [`Arc`] to share it. Two threads that receive get different messages. Every blocking call has an
+/// async twin over the same core; the futures depend on no runtime and lose nothing when dropped.
+///
+/// Dropping a socket closes it. Messages that are still queued are then delivered in the background for as
+/// long as [`Socket::set_linger`] allows.
+pub struct Socket {
+    core: Arc<Core>,
+}
+
+/// What a socket could do at the moment of asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    readable: bool,
+    writable: bool,
+}
+
+impl Readiness {
+    pub(crate) fn new(want: Want) -> Self {
+        Self { readable: want.recv, writable: want.send }
+    }
+
+    /// A receive would find a message (REQ and REP may still skip a malformed one).
+    pub fn readable(self) -> bool {
+        self.readable
+    }
+
+    /// A send would be taken.
+    pub fn writable(self) -> bool {
+        self.writable
+    }
+}
+
+/// Numbers about a socket; see [`Socket::stats`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SocketStats {
+    /// Peers now: connections, inproc partners, and endpoints that wait for a connection.
+    pub peers: usize,
+    /// Messages dropped because a queue was full or nobody could take or understand them.
+    pub dropped: u64,
+}
+
+impl Socket {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// The socket's type.
+    pub fn socket_type(&self) -> SocketType {
+        self.core.socket_type
+    }
+
+    // ---- endpoints -------------------------------------------------------------------------------------
+
+    /// Accepts connections at `endpoint` from now on and returns its resolved form, with the real port or
+    /// path: `bind("tcp://127.0.0.1:*")` gives `tcp://127.0.0.1:40123`, say.
+    ///
+    /// Forms: `tcp://host:port` (host `*`, an address, an interface or a name; port `*` for any),
+    /// `ipc://path`, `ipc://@abstract`, `ipc://*` (a private path), `inproc://name`. Options set before apply.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidEndpoint`], [`ErrorKind::UnknownTransport`], [`ErrorKind::AddressInUse`],
+    /// [`ErrorKind::NoDevice`], [`ErrorKind::AddressNotAvailable`], [`ErrorKind::NotFound`] or
+    /// [`ErrorKind::PermissionDenied`] for an IPC path, [`ErrorKind::NameTooLong`],
+    /// [`ErrorKind::Terminated`].
+    pub fn bind(&self, endpoint: &str) -> Result<String> {
+        endpoints::bind(&self.core, endpoint)
+    }
+
+    /// Connects to `endpoint`, in the background: success means that the endpoint is well-formed. Messages
+    /// sent meanwhile wait (see [`Socket::set_immediate`]). A lost connection is made again. Host names are
+    /// looked up at each attempt. A local address may stand before the remote one:
+    /// `tcp://192.0.2.1:0;server:5555`.
+    ///
+    /// DEALER, SUB, PUB and REQ ignore a second connect to the same network endpoint.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidEndpoint`], [`ErrorKind::UnknownTransport`], [`ErrorKind::NameTooLong`],
+    /// [`ErrorKind::Terminated`].
+    pub fn connect(&self, endpoint: &str) -> Result<()> {
+        endpoints::connect(&self.core, endpoint)
+    }
+
+    /// Stops accepting at an endpoint, named as [`Socket::bind`] returned it, and closes the connections it
+    /// accepted. For `inproc://` only the name is given up; existing connections stay.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when the socket has no such endpoint.
+    pub fn unbind(&self, endpoint: &str) -> Result<()> {
+        endpoints::remove(&self.core, endpoint, Role::Bind)
+    }
+
+    /// Ends what [`Socket::connect`] began, under the same string. Messages received from there and not yet
+    /// read are dropped; messages queued to there linger.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when the socket has no such endpoint.
+    pub fn disconnect(&self, endpoint: &str) -> Result<()> {
+        endpoints::remove(&self.core, endpoint, Role::Connect)
+    }
+
+    /// The endpoint last bound (resolved) or connected (as given); empty before the first.
+    pub fn last_endpoint(&self) -> String {
+        self.core.endpoints.lock().last.clone()
+    }
+
+    // ---- messages --------------------------------------------------------------------------------------
+
+    /// Sends a message, waiting for a peer with room for up to the send timeout (default: for ever). What
+    /// "sent" means is that the message is queued or on its way; delivery is not acknowledged.
+    ///
+    /// # Errors
+    /// The error holds the message. [`ErrorKind::TimedOut`]; [`ErrorKind::InvalidState`] for REQ and REP out
+    /// of turn; [`ErrorKind::NotSupported`] for types that only receive; [`ErrorKind::HostUnreachable`] for
+    /// an unknown routing id (STREAM, mandatory ROUTER); [`ErrorKind::Terminated`]; [`ErrorKind::Closed`].
+    pub fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.core.send(message.into(), Until::Option)
+    }
+
+    /// Sends a message if that is possible at once.
+    ///
+    /// # Errors
+    /// As [`Socket::send`], with [`ErrorKind::WouldBlock`] when no peer has room.
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.core.send(message.into(), Until::Now)
+    }
+
+    /// Sends a message, waiting until `deadline` at most.
+    ///
+    /// # Errors
+    /// As [`Socket::send`].
+    pub fn send_deadline(&self, message: impl Into<Message>, deadline: Instant) -> Result<(), SendError> {
+        self.core.send(message.into(), Until::Deadline(deadline))
+    }
+
+    /// Receives a message, waiting for up to the receive timeout (default: for ever).
+    ///
+    /// # Errors
+    /// [`ErrorKind::TimedOut`]; [`ErrorKind::InvalidState`] for REQ and REP out of turn;
+    /// [`ErrorKind::NotSupported`] for types that only send; [`ErrorKind::Terminated`];
+    /// [`ErrorKind::Closed`].
+    pub fn recv(&self) -> Result<Message> {
+        self.core.recv(Until::Option)
+    }
+
+    /// Receives a message if one is there.
+    ///
+    /// # Errors
+    /// As [`Socket::recv`], with [`ErrorKind::WouldBlock`] when there is none.
+    pub fn try_recv(&self) -> Result<Message> {
+        self.core.recv(Until::Now)
+    }
+
+    /// Receives a message, waiting until `deadline` at most.
+    ///
+    /// # Errors
+    /// As [`Socket::recv`].
+    pub fn recv_deadline(&self, deadline: Instant) -> Result<Message> {
+        self.core.recv(Until::Deadline(deadline))
+    }
+
+    /// Sends a message without blocking the thread. The timeouts do not apply; use the runtime's.
+    ///
+    /// Cancel-safe: a future dropped before it is ready has sent nothing (the message goes with it; keep a
+    /// clone, which copies no large frame, to send it again).
+    ///
+    /// # Errors
+    /// As [`Socket::send`].
+    pub fn send_async(&self, message: impl Into<Message>) -> SendFuture<'_> {
+        SendFuture::new(&self.core, message.into())
+    }
+
+    /// Receives a message without blocking the thread. The timeouts do not apply; use the runtime's.
+    ///
+    /// Cancel-safe: a future dropped before it is ready has received nothing.
+    ///
+    /// # Errors
+    /// As [`Socket::recv`].
+    pub fn recv_async(&self) -> RecvFuture<'_> {
+        RecvFuture::new(&self.core)
+    }
+
+    /// The socket's messages as a [`Stream`](futures_core::Stream) that never ends of itself: it yields an
+    /// error once the context is shut down, and then `None`.
+    pub fn stream(&self) -> MessageStream<'_> {
+        MessageStream::new(&self.core)
+    }
+
+    /// The socket as a [`Sink`](futures_sink::Sink) of messages.
+    pub fn sink(&self) -> MessageSink<'_> {
+        MessageSink::new(&self.core)
+    }
+
+    /// SUB: receives messages whose first frame starts with `prefix` from now on; the empty prefix means
+    /// all. Subscribing twice takes unsubscribing twice.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] on other socket types.
+    pub fn subscribe(&self, prefix: impl AsRef<[u8]>) -> Result<()> {
+        self.core.subscribe(Frame::copy_from_slice(prefix.as_ref()), true)
+    }
+
+    /// SUB: takes one [`Socket::subscribe`] back. Succeeds without effect when there was none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] on other socket types.
+    pub fn unsubscribe(&self, prefix: impl AsRef<[u8]>) -> Result<()> {
+        self.core.subscribe(Frame::copy_from_slice(prefix.as_ref()), false)
+    }
+
+    /// Whether a receive or a send would succeed now.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Terminated`], [`ErrorKind::Closed`].
+    pub fn readiness(&self) -> Result<Readiness> {
+        self.core.readiness(Want { recv: true, send: true }, None).map(Readiness::new)
+    }
+
+    // ---- the rest --------------------------------------------------------------------------------------
+
+    /// Reports what happens to the socket's connections. A second monitor replaces the first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Terminated`], [`ErrorKind::Closed`].
+    pub fn monitor(&self) -> Result<Monitor> {
+        self.core.check_alive()?;
+        let (sender, monitor) = monitor::channel();
+        self.core.set_monitor(Some(sender));
+        Ok(monitor)
+    }
+
+    /// Numbers about the socket.
+    pub fn stats(&self) -> SocketStats {
+        self.core.with_peers(|peers| SocketStats { peers: peers.len(), dropped: peers.dropped })
+    }
+
+    /// Closes the socket; the same as dropping it.
+    pub fn close(self) {}
+
+    fn set(&self, write: impl FnOnce(&mut Options)) -> Result<()> {
+        self.core.set_options(|options| {
+            write(options);
+            Ok(())
+        })
+    }
+
+    fn get<T>(&self, read: impl FnOnce(&Options) -> T) -> T {
+        self.core.options(read)
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // Peers first: closing them decides what lingers. Endpoints after: they stop what needs no more.
+        if self.core.start_closing() {
+            endpoints::close_all(&self.core);
+            self.core.set_monitor(None);
+            self.core.context.socket_closed(self.core.id);
+        }
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket")
+            .field("type", &self.core.socket_type)
+            .field("last_endpoint", &self.last_endpoint())
+            .finish_non_exhaustive()
+    }
+}
+
+fn invalid(what: String) -> Error {
+    Error::new(ErrorKind::InvalidArgument, what)
+}
+
+/// Declares a plain option: its setter, its getter and their documentation.
+macro_rules! options {
+    ($( $(#[$doc:meta])* $set:ident, $get:ident: $type:ty = $field:ident; )*) => {
+        /// # Options
+        ///
+        /// Unless the description says otherwise an option concerns endpoints bound or connected after it was
+        /// set. All setters fail with [`ErrorKind::Terminated`] once the context is shut down.
+        impl Socket {
+            $(
+                $(#[$doc])*
+                ///
+                /// # Errors
+                /// [`ErrorKind::Terminated`] once the context is shut down.
+                pub fn $set(&self, value: $type) -> Result<()> {
+                    self.set(|options| options.$field = value)
+                }
+
+                #[doc = concat!("The value of [`Socket::", stringify!($set), "`].")]
+                pub fn $get(&self) -> $type {
+                    self.get(|options| options.$field.clone())
+                }
+            )*
+        }
+    };
+}
+
+options! {
+    /// How long messages that are still queued are tried to be delivered after the socket or an endpoint is
+    /// closed; `None` (the default) for ever, zero not at all (the default of SUB and XSUB). Takes effect at
+    /// the close. ZMQ_LINGER.
+    set_linger, linger: Option<Duration> = linger;
+    /// How long a send may wait; `None` (the default) for ever, zero not at all. Takes effect at once.
+    /// ZMQ_SNDTIMEO.
+    set_send_timeout, send_timeout: Option<Duration> = send_timeout;
+    /// How long a receive may wait; `None` (the default) for ever, zero not at all. Takes effect at once.
+    /// ZMQ_RCVTIMEO.
+    set_recv_timeout, recv_timeout: Option<Duration> = recv_timeout;
+    /// Wait before a lost connection is made again; default 100 ms. `None` never reconnects. The wait is
+    /// lengthened by a random part of itself unless it grows (see
+    /// [`Socket::set_reconnect_interval_max`]). ZMQ_RECONNECT_IVL.
+    set_reconnect_interval, reconnect_interval: Option<Duration> = reconnect_interval;
+    /// Longest wait between attempts: from [`Socket::set_reconnect_interval`] the wait doubles with each
+    /// failure up to this. Zero (the default) keeps it constant. ZMQ_RECONNECT_IVL_MAX.
+    set_reconnect_interval_max, reconnect_interval_max: Duration = reconnect_interval_max;
+    /// How long an attempt to connect may take; `None` (the default) leaves it to the operating system.
+    /// ZMQ_CONNECT_TIMEOUT.
+    set_connect_timeout, connect_timeout: Option<Duration> = connect_timeout;
+    /// How long a connection may take until it is ready for messages; default 30 s, `None` without limit.
+    /// ZMQ_HANDSHAKE_IVL.
+    set_handshake_interval, handshake_interval: Option<Duration> = handshake_interval;
+    /// Queue messages only for connections that exist; default false: a connecting endpoint takes messages
+    /// from the moment of [`Socket::connect`] and keeps them while its connection is down. ZMQ_IMMEDIATE.
+    set_immediate, immediate: bool = immediate;
+    /// Use IPv6 as well as IPv4; default false. ZMQ_IPV6.
+    set_ipv6, ipv6: bool = ipv6;
+    /// Connections that may wait to be accepted; default 100. ZMQ_BACKLOG.
+    set_backlog, backlog: u32 = backlog;
+    /// Largest frame accepted from a peer, in bytes; a larger one closes its connection. `None` (the
+    /// default) without limit. ZMQ_MAXMSGSIZE.
+    set_max_message_size, max_message_size: Option<u64> = max_message_size;
+    /// Time between PINGs to each peer; `None` (the default) sends none. ZMQ_HEARTBEAT_IVL.
+    set_heartbeat_interval, heartbeat_interval: Option<Duration> = heartbeat_interval;
+    /// How long after a PING a peer may be silent before its connection is closed; `None` (the default) as
+    /// long as the interval, zero for ever. ZMQ_HEARTBEAT_TIMEOUT.
+    set_heartbeat_timeout, heartbeat_timeout: Option<Duration> = heartbeat_timeout;
+    /// How long the *peer* may hear nothing before it closes the connection; told in each PING, in steps of
+    /// 100 ms up to 655.3 s. Zero (the default) for ever. ZMQ_HEARTBEAT_TTL.
+    set_heartbeat_ttl, heartbeat_ttl: Duration = heartbeat_ttl;
+    /// Accept peers that speak ZMTP 1.0 or 2.0 (libzmq before 4.0); default true. They cannot authenticate,
+    /// and bytes that are not ZMTP at all can pass for them: switch it off on ports that strangers reach.
+    set_accept_legacy, accept_legacy: bool = accept_legacy;
+    /// Keep only the newest message in each queue (PUSH, PULL, PUB, SUB, DEALER; single-part messages).
+    /// Default false. ZMQ_CONFLATE.
+    set_conflate, conflate: bool = conflate;
+    /// Size of the kernel's send buffer in bytes; `None` (the default) leaves it alone. ZMQ_SNDBUF.
+    set_send_buffer, send_buffer: Option<u32> = send_buffer;
+    /// Size of the kernel's receive buffer in bytes; `None` (the default) leaves it alone. ZMQ_RCVBUF.
+    set_recv_buffer, recv_buffer: Option<u32> = recv_buffer;
+    /// TCP keepalive: `None` (the default) as the system has it. ZMQ_TCP_KEEPALIVE.
+    set_keepalive, keepalive: Option<bool> = keepalive;
+    /// ROUTER: fail with [`ErrorKind::HostUnreachable`] for an unknown routing id and wait for a peer whose
+    /// queue is full, instead of dropping the message. Default false; takes effect at once.
+    /// ZMQ_ROUTER_MANDATORY.
+    set_router_mandatory, router_mandatory: bool = router_mandatory;
+    /// ROUTER: a new peer with a routing id that is in use takes it over, and the old one is disconnected;
+    /// default false: the new one is ignored. Takes effect at once. ZMQ_ROUTER_HANDOVER.
+    set_router_handover, router_handover: bool = router_handover;
+    /// REQ, DEALER, ROUTER: send an empty message to each new peer, so that a ROUTER there learns of this
+    /// one. Default false. ZMQ_PROBE_ROUTER.
+    set_probe_router, probe_router: bool = probe_router;
+    /// REQ: a new request may be sent before the reply to the last one came, which is then given up.
+    /// Default false; takes effect at once. Use it with [`Socket::set_req_correlate`]. ZMQ_REQ_RELAXED.
+    set_req_relaxed, req_relaxed: bool = req_relaxed;
+    /// REQ: put a number in front of each request and take only the reply that carries it. Default false;
+    /// takes effect at once. ZMQ_REQ_CORRELATE.
+    set_req_correlate, req_correlate: bool = req_correlate;
+    /// XPUB, PUB: when one matching subscriber's queue is full, fail (or wait) and send to nobody, instead of
+    /// leaving that subscriber out. Default false; takes effect at once. ZMQ_XPUB_NODROP.
+    set_xpub_nodrop, xpub_nodrop: bool = xpub_nodrop;
+    /// XPUB, PUB: a message to each new subscriber before all others; `None` (the default) for none.
+    /// ZMQ_XPUB_WELCOME_MSG.
+    set_xpub_welcome, xpub_welcome: Option<Bytes> = xpub_welcome;
+    /// XPUB, PUB, SUB: turn matching round: send (or deliver) what does *not* match. Set it on both sides.
+    /// Default false; takes effect at once. ZMQ_INVERT_MATCHING.
+    set_invert_matching, invert_matching: bool = invert_matching;
+    /// STREAM: deliver an empty frame when a connection is made and when it is lost; default true.
+    /// ZMQ_STREAM_NOTIFY.
+    set_stream_notify, stream_notify: bool = stream_notify;
+}
+
+/// # Options with rules of their own
+impl Socket {
+    /// Most messages queued for each peer; 0 without limit, default 1000. When it is reached, a send waits
+    /// or the message is dropped, as the socket type has it. Takes effect at once. For `inproc://` the
+    /// sender's and the receiver's mark add up. ZMQ_SNDHWM.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Terminated`] once the context is shut down.
+    pub fn set_send_hwm(&self, messages: u32) -> Result<()> {
+        self.set(|options| options.send_hwm = messages)?;
+        self.core.apply_high_water_marks();
+        Ok(())
+    }
+
+    /// The value of [`Socket::set_send_hwm`].
+    pub fn send_hwm(&self) -> u32 {
+        self.get(|options| options.send_hwm)
+    }
+
+    /// Most messages received from each peer and not yet read; 0 without limit, default 1000. When it is
+    /// reached, no more is read from that peer's connection. Takes effect at once. ZMQ_RCVHWM.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Terminated`] once the context is shut down.
+    pub fn set_recv_hwm(&self, messages: u32) -> Result<()> {
+        self.set(|options| options.recv_hwm = messages)?;
+        self.core.apply_high_water_marks();
+        Ok(())
+    }
+
+    /// The value of [`Socket::set_recv_hwm`].
+    pub fn recv_hwm(&self) -> u32 {
+        self.get(|options| options.recv_hwm)
+    }
+
+    /// The name under which ROUTERs know this socket, 1 to 255 bytes; by default they make one up. Every
+    /// socket that connects to the same ROUTER needs another. ZMQ_ROUTING_ID.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for a wrong length, [`ErrorKind::Terminated`].
+    pub fn set_routing_id(&self, routing_id: impl Into<Bytes>) -> Result<()> {
+        let routing_id = routing_id.into();
+        check_routing_id(&routing_id)?;
+        self.set(|options| options.routing_id = routing_id)
+    }
+
+    /// The value of [`Socket::set_routing_id`]; empty when none was set.
+    pub fn routing_id(&self) -> Bytes {
+        self.get(|options| options.routing_id.clone())
+    }
+
+    /// ROUTER, STREAM: the routing id of the peer that the *next* [`Socket::connect`] reaches, 1 to 255
+    /// bytes. Messages can be sent to it at once. ZMQ_CONNECT_ROUTING_ID.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for a wrong length or another socket type, [`ErrorKind::Terminated`].
+    pub fn set_connect_routing_id(&self, routing_id: impl Into<Bytes>) -> Result<()> {
+        let routing_id = routing_id.into();
+        check_routing_id(&routing_id)?;
+        if !matches!(self.core.socket_type, SocketType::Router | SocketType::Rep | SocketType::Stream) {
+            return Err(invalid(format!("{} sockets have no CONNECT_ROUTING_ID", self.core.socket_type)));
+        }
+        self.set(|options| options.connect_routing_id = Some(routing_id))
+    }
+
+    /// XPUB: receive every subscription, also of topics that others have subscribed already; default only
+    /// the first of each topic. Takes effect at once. ZMQ_XPUB_VERBOSE.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Terminated`] once the context is shut down.
+    pub fn set_xpub_verbose(&self, verbose: bool) -> Result<()> {
+        self.set(|options| {
+            options.xpub_verbose_subscribe = verbose;
+            options.xpub_verbose_cancel = false;
+        })
+    }
+
+    /// XPUB: receive every subscription *and* every cancellation; default only the first subscription and
+    /// the last cancellation of each topic. Takes effect at once. ZMQ_XPUB_VERBOSER.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Terminated`] once the context is shut down.
+    pub fn set_xpub_verboser(&self, verbose: bool) -> Result<()> {
+        self.set(|options| {
+            options.xpub_verbose_subscribe = verbose;
+            options.xpub_verbose_cancel = verbose;
+        })
+    }
+
+    /// Adds a property that peers see on this socket's messages (`Properties::get`): the name must begin
+    /// with `X-` and have at most 255 bytes. The first value of a name stays. ZMQ_METADATA.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for a name of another form or an empty value,
+    /// [`ErrorKind::Terminated`].
+    pub fn set_metadata(&self, name: &str, value: impl Into<Bytes>) -> Result<()> {
+        let value = value.into();
+        if !name.starts_with("X-") || name.len() < 3 || name.len() > 255 || value.is_empty() {
+            let why = format!("metadata `{name}`: a name is X- and 1 to 253 more bytes, and the value is not empty");
+            return Err(invalid(why));
+        }
+        self.set(|options| {
+            if !options.metadata.iter().any(|(known, _)| known == name) {
+                options.metadata.push((name.to_owned(), value));
+            }
+        })
+    }
+}
+
+fn check_routing_id(routing_id: &[u8]) -> Result<()> {
+    if (1..=255).contains(&routing_id.len()) {
+        return Ok(());
+    }
+    Err(invalid(format!("a routing id has 1 to 255 bytes, not {}", routing_id.len())))
+}
