@@ -1,1 +1,2 @@
-//! oxzmq-web
+//! temp
+pub mod envelope;
