@@ -1,2 +1,3 @@
 //! temp
 pub mod envelope;
+pub mod pool;

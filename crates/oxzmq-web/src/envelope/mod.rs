@@ -20,7 +20,7 @@
 //! | `W` WELCOME | interval (4) | answer to READY: send a PULSE at least this often, in milliseconds |
 //! | `Q` REQUEST | id, order (41), path | answer with HEAD, and with as much content as there is credit for |
 //! | `G` GRANT | id, octets (4) | so many octets of content more may be sent |
-//! | `K` CANCEL | id | stop sending; answer END, unless everything was sent already |
+//! | `K` CANCEL | id | stop sending; answer END in any case, even if everything was sent already |
 //! | `P` PULSE | | sign of life |
 //! | `S` STOP | | finish what is in hand, say BYE, leave |
 //! | `B` BYE | | I do not know you: start again with a new connection, a new routing id and READY |
