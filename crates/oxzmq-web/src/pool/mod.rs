@@ -259,9 +259,9 @@ impl<C: Client> Pool<C> {
     }
 
     /// A worker cannot be reached any more.
-    pub fn unreachable(&mut self, worker: &Bytes, now: Instant) {
+    pub fn unreachable(&mut self, worker: &Bytes, why: &str, now: Instant) {
         if let Some(no) = self.workers.find(worker) {
-            self.lose(no, "connection closed", now);
+            self.lose(no, why, now);
         }
     }
 

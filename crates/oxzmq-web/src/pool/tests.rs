@@ -187,7 +187,7 @@ fn a_request_whose_worker_dies_goes_to_another() {
     let mut stage = Stage::with_workers(&["a", "b"], 8);
     let (_, recorder) = stage.ask("/");
     let (worker, ..) = stage.order();
-    stage.pool.unreachable(&worker.into(), stage.now);
+    stage.pool.unreachable(&worker.into(), "gone", stage.now);
     let (other, id, ..) = stage.order();
     assert_eq!(other, "b");
     stage.small("b", id);
@@ -245,7 +245,7 @@ fn a_path_that_kills_three_workers_is_quarantined_for_a_while() {
     let (_, recorder) = stage.ask("/poison");
     for _ in 0..3 {
         let (worker, ..) = stage.order();
-        stage.pool.unreachable(&worker.into(), stage.now);
+        stage.pool.unreachable(&worker.into(), "gone", stage.now);
     }
     assert_eq!(got(&recorder), [Got::Failed(Failure::Broken)]);
     assert_eq!(got(&stage.ask("/poison").1), [Got::Failed(Failure::Quarantined)]);
@@ -290,7 +290,7 @@ fn a_broken_download_goes_on_elsewhere_where_it_stopped() {
     let (_, recorder) = stage.ask("/big");
     let (worker, id, ..) = stage.order();
     stage.answers(&worker, id, 0, 100_000);
-    stage.pool.unreachable(&worker.into(), stage.now);
+    stage.pool.unreachable(&worker.into(), "gone", stage.now);
     let (other, id, order, credit) = stage.order();
     assert_eq!((order.offset, order.length, order.version), (100_000, Some(V1.size - 100_000), Some(V1)));
     assert_eq!(credit, WINDOW - 100_000);
@@ -304,7 +304,7 @@ fn another_version_of_the_file_never_completes_a_download() {
     let (_, recorder) = stage.ask("/big");
     let (worker, id, ..) = stage.order();
     stage.answers(&worker, id, 0, 100_000);
-    stage.pool.unreachable(&worker.into(), stage.now);
+    stage.pool.unreachable(&worker.into(), "gone", stage.now);
     let (other, id, ..) = stage.order();
     stage.says(&other, ToMaster::Head(id, Head::without_file(Status::Changed, ""), Bytes::new()));
     assert_eq!(got(&recorder)[1..], [Got::Failed(Failure::Changed)]);

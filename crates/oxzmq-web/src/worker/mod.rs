@@ -53,6 +53,18 @@ impl Shared {
     }
 }
 
+/// What happens to a worker, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// There is no connection to the master yet.
+    Waiting,
+    /// The master knows this worker and gives it requests.
+    AtWork,
+    /// The connection is given up and made anew, and why.
+    StartingAnew(&'static str),
+}
+
 /// Stops a [`Worker`] from another thread.
 #[derive(Clone)]
 pub struct Stopper(Arc<Shared>);
@@ -105,21 +117,21 @@ impl Worker {
     }
 
     /// Serves until it is stopped, by its [`Stopper`] or by the master. Waits for a master that is not
-    /// there yet, and for one that comes back.
+    /// there yet, and for one that comes back. `notice` is told what happens.
     ///
     /// # Errors
     /// [`Error::Endpoint`] when the master's endpoint makes no sense, [`Error::Socket`] when the library fails.
-    pub fn run(&self) -> Result<()> {
+    pub fn run(&self, notice: &dyn Fn(Notice)) -> Result<()> {
         let mut pause = PAUSE.0;
         while !self.is_stopped() {
-            let mut session = Session::new(self)?;
+            let mut session = Session::new(self, notice)?;
             *self.shared.socket() = Some(session.socket());
             let ending = session.run();
             *self.shared.socket() = None;
             match ending? {
                 Ending::Left => return Ok(()),
                 Ending::Again { why, welcome } => {
-                    tracing::info!(worker = self.name, why, "starting anew");
+                    notice(Notice::StartingAnew(why));
                     pause = if welcome { PAUSE.0 } else { (pause * 2).min(PAUSE.1) };
                     self.pause(pause);
                 }

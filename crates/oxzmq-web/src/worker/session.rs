@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 use crate::files::{self, Found};
 use crate::{mime, system, welcome};
 
-use super::Worker;
 use super::source::Source;
+use super::{Notice, Worker};
 
 /// Content of one message.
 const PIECE: u64 = 128 * 1024;
@@ -57,6 +57,7 @@ struct Download {
 /// See the [module](self).
 pub(super) struct Session<'a> {
     worker: &'a Worker,
+    notice: &'a dyn Fn(Notice),
     socket: Arc<Socket>,
     downloads: HashMap<u64, Download>,
     /// What the master dictated; unknown before WELCOME.
@@ -67,7 +68,7 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(worker: &'a Worker) -> Result<Self> {
+    pub(super) fn new(worker: &'a Worker, notice: &'a dyn Fn(Notice)) -> Result<Self> {
         let socket = worker.context.socket(SocketType::Dealer)?;
         socket.set_routing_id(format!("{}-{:016x}", worker.name, system::random()))?;
         socket.set_linger(Some(Duration::ZERO))?;
@@ -81,6 +82,7 @@ impl<'a> Session<'a> {
         let now = Instant::now();
         Ok(Self {
             worker,
+            notice,
             socket: Arc::new(socket),
             downloads: HashMap::new(),
             interval: None,
@@ -114,7 +116,7 @@ impl<'a> Session<'a> {
             host: system::host(),
             root: self.worker.root.path().to_string_lossy().into_owned(),
         };
-        let mut patience = 3_u32;
+        let mut tries = 0_u32;
         loop {
             match self.socket.send_deadline(ToMaster::Ready(me.clone()).encode(), Instant::now() + TICK) {
                 Ok(()) => break,
@@ -124,10 +126,9 @@ impl<'a> Session<'a> {
             if self.worker.is_stopped() {
                 return Err(Stop::Ending(Ending::Left));
             }
-            patience = patience.saturating_sub(1);
-            if patience == 1 {
-                let (worker, master) = (&self.worker.name, &self.worker.config.master);
-                tracing::warn!(worker, master, "waiting for the master: is it running, and is this its address?");
+            tries = tries.saturating_add(1);
+            if tries == 2 {
+                (self.notice)(Notice::Waiting);
             }
         }
         self.last_heard = Instant::now();
@@ -187,7 +188,7 @@ impl<'a> Session<'a> {
         match message {
             ToWorker::Welcome(interval) => {
                 self.interval = Some(interval);
-                tracing::info!(worker = self.worker.name, master = self.worker.config.master, "at work");
+                (self.notice)(Notice::AtWork);
                 // A stop that came before the master knew this worker was not heard.
                 if self.worker.is_stopped() { self.send(ToMaster::Draining) } else { Ok(()) }
             }
