@@ -16,7 +16,7 @@ pub(crate) fn host() -> String {
 
 /// Allows as many open files and connections as the administrator permits. Shells often start programs
 /// with a limit of 1024 for the sake of programs that use `select`.
-pub fn raise_descriptor_limit() {
+pub(crate) fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         // If it may not be raised, the lower limit is what there is.
