@@ -21,6 +21,10 @@ use crate::queue::{Push, Queue};
 pub(crate) trait FarEnd: Send + Sync {
     /// The outbound queue has messages, and the far end had found it empty before.
     fn data_ready(self: Arc<Self>);
+    /// The same, when so many far ends have something to do that the caller should not do it all itself.
+    fn data_ready_later(self: Arc<Self>) {
+        self.data_ready();
+    }
     /// The inbound queue has room again, and the far end had found it full before.
     fn room_ready(self: Arc<Self>);
     /// This end wants no more messages. What the outbound queue holds may still be delivered.
@@ -123,6 +127,10 @@ pub(crate) enum Wake {
     Task(Waker),
 }
 
+/// To so many peers a sender writes itself. Writing to more keeps it longer than waking the I/O thread, whose
+/// rounds then gather by themselves what is published meanwhile.
+const FEW: usize = 4;
+
 #[derive(Default)]
 #[must_use = "wake-ups that are not run leave a peer waiting for ever"]
 pub(crate) struct Wakes(SmallVec<[Wake; 2]>);
@@ -130,9 +138,11 @@ pub(crate) struct Wakes(SmallVec<[Wake; 2]>);
 impl Wakes {
     /// Runs them. The socket's lock must not be held.
     pub(crate) fn run(self) {
+        let few = self.0.len() <= FEW;
         for wake in self.0 {
             match wake {
-                Wake::Data(far) => far.data_ready(),
+                Wake::Data(far) if few => far.data_ready(),
+                Wake::Data(far) => far.data_ready_later(),
                 Wake::Room(far) => far.room_ready(),
                 Wake::Close(far) => far.close(),
                 Wake::Task(waker) => waker.wake(),

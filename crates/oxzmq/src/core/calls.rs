@@ -1,6 +1,7 @@
 //! The calls: send, receive, their polling twins, and the question what they would find.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use parking_lot::MutexGuard;
 use super::{Core, State, Until, Want};
 use crate::error::{Result, SendError};
 use crate::pattern::NotSent;
+use crate::peers::Wakes;
+use crate::session::clock;
 
 impl Core {
     pub(crate) fn recv(self: &Arc<Self>, mut until: Until) -> Result<Message> {
@@ -198,8 +201,21 @@ impl Core {
         if state.peers.has_wakes() {
             let wakes = state.peers.take_wakes();
             drop(state);
-            wakes.run();
+            self.run_burst(wakes);
         }
+    }
+
+    /// Runs the wake-ups of a call, and keeps the clock of the time between such calls.
+    fn run_burst(&self, wakes: Wakes) {
+        let idle = clock().saturating_sub(self.last_burst.load(Ordering::Relaxed));
+        self.idle_clock.fetch_add(idle, Ordering::Relaxed);
+        wakes.run();
+        self.last_burst.store(clock(), Ordering::Relaxed);
+    }
+
+    /// How long the application has not been sending, all in all.
+    pub(crate) fn idle_nanos(&self) -> u64 {
+        self.idle_clock.load(Ordering::Relaxed)
     }
 
     /// Other threads wait: wakes those that can go on, or one that can lead now that nobody does. One wake-up

@@ -21,7 +21,7 @@ mod peering;
 mod wait;
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -55,6 +55,10 @@ pub(crate) struct Core {
     /// not be woken. Written by the leader alone; read under the state's lock, which the leader takes after
     /// writing `true` and held when it wrote `false`. That lock gives all the ordering there is.
     leader_awake: AtomicBool,
+    /// Time in which the application was *not* sending, in nanoseconds: what tells a flood from single
+    /// messages, however long the writing takes. Both are hints; any value is correct.
+    idle_clock: AtomicU64,
+    last_burst: AtomicU64,
     pub(crate) endpoints: Mutex<Endpoints>,
     monitor: Mutex<Option<monitor::Sender>>,
 }
@@ -184,6 +188,8 @@ impl Core {
             send_cond: Condvar::new(),
             net: OnceLock::new(),
             leader_awake: AtomicBool::new(true),
+            idle_clock: AtomicU64::new(0),
+            last_burst: AtomicU64::new(0),
             endpoints: Mutex::new(Endpoints::default()),
             monitor: Mutex::new(None),
         }))

@@ -73,6 +73,7 @@ impl Core {
 
     fn lead(self: &Arc<Self>, net: &Net, timeout: Option<Duration>) {
         let mut events = EVENTS.take();
+        events.clear();
         events.reserve(EVENTS_PER_WAIT);
         // A failure here can only be a bad descriptor, which the set owns; the loop around looks again.
         let _ = net.set.wait(&mut events, timeout);
@@ -102,6 +103,7 @@ impl Core {
     pub(crate) fn drive_ready(self: &Arc<Self>) {
         let Some(net) = self.net.get() else { return };
         let mut events = EVENTS.take();
+        events.clear();
         events.reserve(EVENTS_PER_WAIT);
         let _ = net.set.wait(&mut events, Some(Duration::ZERO));
         if self.drive(&events) {

@@ -76,8 +76,10 @@ pub(crate) struct Session {
     tx: Mutex<Tx>,
     rx: Mutex<Rx>,
     watched: Mutex<Watched>,
-    /// When the last flush ended, in nanoseconds of [`clock`]. A hint: any value is correct.
+    /// The socket's idle clock when the last flush ended. A hint: any value is correct.
     last_flush: AtomicU64,
+    /// Flushes so far, for whoever wants to know whether there was one meanwhile.
+    flushes: AtomicU64,
     /// Sends in quick succession so far. A hint, too.
     streak: AtomicU32,
     /// The I/O thread looks after what has gathered; see [`Session::deferred_tick`].
@@ -181,6 +183,7 @@ impl Session {
             rx: Mutex::default(),
             watched: Mutex::default(),
             last_flush: AtomicU64::new(0),
+            flushes: AtomicU64::new(0),
             streak: AtomicU32::new(0),
             watched_for_rest: AtomicBool::new(false),
             life: Mutex::new(Life::Open),
@@ -452,6 +455,13 @@ impl Session {
 impl FarEnd for Session {
     fn data_ready(self: Arc<Self>) {
         self.data_ready_now();
+    }
+
+    fn data_ready_later(self: Arc<Self>) {
+        match self.core.existing_net() {
+            Some(net) => net.reactor.flush(Arc::clone(&self)),
+            None => self.flush(),
+        }
     }
 
     fn room_ready(self: Arc<Self>) {

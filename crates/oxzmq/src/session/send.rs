@@ -9,7 +9,7 @@ use oxzmq_proto::{Message, OutBuf};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags};
 
-use super::{Link, Lost, Next, STEPS_PER_VISIT, Session, Tx, clock, nanos};
+use super::{Link, Lost, Next, STEPS_PER_VISIT, Session, Tx, nanos};
 use crate::sys::Interest;
 
 /// Encoded bytes gathered for one write. Larger gains nothing and costs cache.
@@ -38,7 +38,7 @@ impl Session {
         if self.outbound.presses(GATHER) {
             return self.flush();
         }
-        let since = clock().saturating_sub(self.last_flush.load(Ordering::Relaxed));
+        let since = self.core.idle_nanos().saturating_sub(self.last_flush.load(Ordering::Relaxed));
         if since >= nanos(FLOOD_GAP) {
             self.streak.store(0, Ordering::Relaxed);
             return self.flush();
@@ -68,7 +68,8 @@ impl Session {
             match next {
                 Next::Again => {}
                 Next::Wait => {
-                    self.last_flush.store(clock(), Ordering::Relaxed);
+                    self.last_flush.store(self.core.idle_nanos(), Ordering::Relaxed);
+                    self.flushes.fetch_add(1, Ordering::Relaxed);
                     return self.finish_if_drained();
                 }
                 Next::Lost(link, why) => return self.lost(&link, why),
@@ -136,14 +137,18 @@ impl Session {
     }
 
     /// The I/O thread's look at a connection whose messages gather; `seen` is what the last look returned.
-    /// `None` ends the watch: nobody has written for a tick, so what is left is written here.
+    /// What nobody has written since then is written here. `None` ends the watch: the flood is over.
     pub(crate) fn deferred_tick(self: &Arc<Self>, seen: u64) -> Option<u64> {
-        let flushed = self.last_flush.load(Ordering::Relaxed);
-        if flushed != seen {
-            return Some(flushed);
+        let flushes = self.flushes.load(Ordering::Relaxed);
+        if flushes != seen {
+            return Some(flushes);
+        }
+        if self.outbound.len() > 0 {
+            self.flush();
+            return Some(self.flushes.load(Ordering::Relaxed));
         }
         self.streak.store(0, Ordering::Relaxed);
-        // Before the flush, see `data_ready`.
+        // Before the flush, see `data_ready_now`.
         self.watched_for_rest.store(false, Ordering::SeqCst);
         self.flush();
         None

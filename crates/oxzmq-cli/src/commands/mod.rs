@@ -1,0 +1,5 @@
+//! The subcommands, one module each: `Args` is what was typed, `run` does it and returns the exit
+//! code.
+
+pub mod bench;
+pub mod demo;

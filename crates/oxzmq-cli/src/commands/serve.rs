@@ -1,0 +1,57 @@
+//! `oxzmq serve`: a web server and its workers, by one command.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use oxzmq_web::program::{self, Serve};
+
+/// Serve a directory over HTTP, with one worker process per processor
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The directory to serve
+    #[arg(value_name = "DIR")]
+    root: PathBuf,
+    /// The port to listen on; 0 takes any that is free
+    #[arg(long, short, default_value_t = 8080)]
+    port: u16,
+    /// The address to listen on; 0.0.0.0 lets other machines in
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// Worker processes; one per processor unless given
+    #[arg(long, short, value_name = "N")]
+    workers: Option<usize>,
+    /// Write no line per request
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// Serves until Ctrl-C.
+pub fn run(args: Args) -> ExitCode {
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => {
+            eprintln!("oxzmq: cannot find this program to start workers with: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+    let options = Serve {
+        root: args.root,
+        http: SocketAddr::new(args.host, args.port),
+        workers: args.workers.unwrap_or_else(processors),
+        access_log: !args.quiet,
+        worker: (program.into(), vec!["worker".into()]),
+    };
+    match program::serve(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error @ oxzmq_web::error::Error::Http { .. }) => {
+            eprintln!("oxzmq: {error} (--port, --host)");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("oxzmq: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

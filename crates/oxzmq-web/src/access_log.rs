@@ -1,0 +1,170 @@
+//! One line per request on standard output, written by a thread of its own.
+//!
+//! ```text
+//! 127.0.0.1 - - [23/Nov/2026:07:22:26 +0000] "GET /style.css HTTP/1.1" 200 1841 0.000312 worker=mill-4711 tries=1
+//! ```
+//!
+//! It begins like the common log format; after the octets of the body that were handed to the client's
+//! connection follow the seconds until then, the worker and how many were tried, and a remark when the answer
+//! was not complete. A reader of the log that is too slow never slows the server: lines are left out then,
+//! and their number is logged.
+
+use std::io::{self, BufWriter, Write};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::pool::Source;
+
+/// Lines waiting to be written.
+const CAPACITY: usize = 8192;
+/// Longest request target that is written; the rest is cut.
+const TARGET_MAX: usize = 2048;
+
+/// Collects lines. Cheap to clone; the last clone's end flushes the log.
+#[derive(Clone)]
+pub(crate) struct AccessLog {
+    lines: SyncSender<Line>,
+    left_out: Arc<AtomicU64>,
+}
+
+/// What is known of a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub(crate) client: IpAddr,
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) version: &'static str,
+    /// 0 as long as there is no answer.
+    pub(crate) status: u16,
+    pub(crate) octets: u64,
+    pub(crate) took: Duration,
+    pub(crate) source: Option<Source>,
+    /// Why the answer is not complete; empty when it is.
+    pub(crate) remark: &'static str,
+}
+
+/// A line in the making. It is written when this is dropped.
+pub(crate) struct Entry {
+    log: Option<AccessLog>,
+    began: Instant,
+    pub(crate) line: Line,
+}
+
+impl Entry {
+    pub(crate) fn new(log: Option<AccessLog>, line: Line) -> Self {
+        Self { log, began: Instant::now(), line }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let Some(log) = self.log.take() else { return };
+        self.line.took = self.began.elapsed();
+        let nothing = Line { method: String::new(), target: String::new(), source: None, ..self.line };
+        log.write(std::mem::replace(&mut self.line, nothing));
+    }
+}
+
+impl AccessLog {
+    /// Starts the thread, which ends when the last clone is gone.
+    pub(crate) fn start(out: impl Write + Send + 'static) -> io::Result<(Self, JoinHandle<()>)> {
+        let (lines, receiver) = sync_channel(CAPACITY);
+        let left_out = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&left_out);
+        let thread = std::thread::Builder::new()
+            .name("access-log".to_owned())
+            // A log that nobody reads any more is no reason to stop.
+            .spawn(move || drop(write_all(BufWriter::new(out), &receiver, &counter)))?;
+        Ok((Self { lines, left_out }, thread))
+    }
+
+    fn write(&self, line: Line) {
+        if self.lines.try_send(line).is_err() {
+            self.left_out.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn write_all(mut out: impl Write, lines: &Receiver<Line>, left_out: &AtomicU64) -> io::Result<()> {
+    while let Ok(first) = lines.recv() {
+        write_line(&mut out, &first)?;
+        while let Ok(next) = lines.try_recv() {
+            write_line(&mut out, &next)?;
+        }
+        let missing = left_out.swap(0, Ordering::Relaxed);
+        if missing > 0 {
+            writeln!(out, "# {missing} lines left out: the log is read too slowly")?;
+        }
+        out.flush()?;
+    }
+    Ok(())
+}
+
+fn write_line(out: &mut impl Write, line: &Line) -> io::Result<()> {
+    let date = date(SystemTime::now());
+    write!(out, "{} - - [{date}] \"{} {} {}\" ", line.client, line.method, quote(&line.target), line.version)?;
+    write!(out, "{} {} {:.6}", line.status, line.octets, line.took.as_secs_f64())?;
+    match &line.source {
+        Some(source) => write!(out, " worker={} tries={}", source.worker, source.tries)?,
+        None => write!(out, " worker=- tries=0")?,
+    }
+    if line.remark.is_empty() { writeln!(out) } else { writeln!(out, " ({})", line.remark) }
+}
+
+/// `23/Nov/2026:07:22:26 +0000`
+fn date(now: SystemTime) -> String {
+    let http = httpdate::fmt_http_date(now); // Mon, 23 Nov 2026 07:22:26 GMT
+    let mut words = http.split(' ').skip(1);
+    let mut next = || words.next().unwrap_or("?");
+    let (day, month, year, time) = (next(), next(), next(), next());
+    format!("{day}/{month}/{year}:{time} +0000")
+}
+
+/// What a client wrote, fit for a line of text.
+fn quote(target: &str) -> String {
+    let mut quoted = String::with_capacity(target.len());
+    for c in target.chars().take(TARGET_MAX) {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_ascii_graphic() => quoted.push(c),
+            c => quoted.extend(c.escape_default()),
+        }
+    }
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_tells_what_happened_and_cannot_be_forged() {
+        let line = Line {
+            client: IpAddr::from([127, 0, 0, 1]),
+            method: "GET".to_owned(),
+            target: "/a\"\r\n%20é".to_owned(),
+            version: "HTTP/1.1",
+            status: 200,
+            octets: 5,
+            took: Duration::from_micros(1500),
+            source: Some(Source { worker: "w".into(), tries: 2 }),
+            remark: "client left",
+        };
+        let mut out = Vec::new();
+        write_line(&mut out, &line).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("127.0.0.1 - - ["), "{text}");
+        let end = "\"GET /a\\\"\\r\\n%20\\u{e9} HTTP/1.1\" 200 5 0.001500 worker=w tries=2 (client left)\n";
+        assert!(text.ends_with(end), "{text}");
+    }
+
+    #[test]
+    fn dates_are_in_common_log_format() {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        assert_eq!(date(time), "06/Nov/1994:08:49:37 +0000");
+    }
+}

@@ -1,0 +1,282 @@
+//! The task that owns the ROUTER and the pool, and the handle by which HTTP connections reach it.
+//!
+//! Commands come through one channel, answers go out through one channel per request. Neither needs a bound
+//! of its own: a connection has one request at a time, which makes one submission, one cancellation, and no
+//! more commands and pieces of content than fit the window of credit; and connections are bounded.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use oxzmq::{ErrorKind, EventKind, Message, Monitor, Socket};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::envelope::{Head, Order, ToMaster};
+use crate::pool::{Client, Failure, Limits, News, Pool, Source, Ticket};
+use crate::system;
+
+/// How often the pool is told that time passes.
+const TICK: Duration = Duration::from_millis(50);
+/// Commands and messages handled before the other kind gets its turn.
+const BATCH: usize = 64;
+/// How long workers may take to say good-bye.
+const FAREWELL: Duration = Duration::from_secs(3);
+/// Ticks after a disconnection during which workers are probed: the connection's end is announced a moment
+/// before its route is gone.
+const PROBES: u32 = 3;
+
+enum Command {
+    Submit(Ticket, Order, Waiting),
+    Consumed(Ticket, u64),
+    Cancel(Ticket),
+}
+
+/// Reaches the dispatcher. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    commands: mpsc::UnboundedSender<Command>,
+    tickets: Arc<AtomicU64>,
+}
+
+/// A worker's answer.
+pub(crate) struct Answer {
+    pub(crate) head: Head,
+    pub(crate) source: Source,
+    /// The first piece.
+    pub(crate) content: Bytes,
+    /// Where the other pieces come from, if there are any.
+    pub(crate) rest: Rest,
+}
+
+/// The rest of an answer's content. Dropping it tells the worker that no more is wanted.
+pub(crate) struct Rest {
+    ticket: Ticket,
+    handle: Handle,
+    pieces: mpsc::UnboundedReceiver<Result<Bytes, Failure>>,
+}
+
+impl Rest {
+    /// The next piece; `None` after the last.
+    pub(crate) fn poll_next(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Bytes, Failure>>> {
+        self.pieces.poll_recv(cx)
+    }
+
+    /// So much was passed on, and can be followed by as much.
+    pub(crate) fn consumed(&self, octets: usize) {
+        self.handle.command(Command::Consumed(self.ticket, octets as u64));
+    }
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        // Once the last piece is here the sender is gone, and there is nothing to cancel.
+        if !self.pieces.is_closed() {
+            self.handle.command(Command::Cancel(self.ticket));
+        }
+    }
+}
+
+impl Handle {
+    /// Has a worker carry out `order`. Dropping the future cancels the request.
+    pub(crate) async fn fetch(&self, order: Order) -> Result<Answer, Failure> {
+        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
+        let (answer_sender, answer) = oneshot::channel();
+        let (pieces_sender, pieces) = mpsc::unbounded_channel();
+        let rest = Rest { ticket, handle: self.clone(), pieces };
+        let waiting = Waiting { answer: Some(answer_sender), pieces: pieces_sender };
+        self.command(Command::Submit(ticket, order, waiting));
+        let (head, source, content) = answer.await.unwrap_or(Err(Failure::Stopping))?;
+        Ok(Answer { head, source, content, rest })
+    }
+
+    fn command(&self, command: Command) {
+        // Without a dispatcher the process is about to end; requests find their channel closed.
+        let _ = self.commands.send(command);
+    }
+}
+
+type First = Result<(Head, Source, Bytes), Failure>;
+
+/// The pool's end of a request.
+struct Waiting {
+    answer: Option<oneshot::Sender<First>>,
+    pieces: mpsc::UnboundedSender<Result<Bytes, Failure>>,
+}
+
+// Whoever is not there any more has sent a cancellation, so failures to deliver need no care.
+impl Client for Waiting {
+    fn head(&mut self, head: Head, source: Source, content: Bytes) {
+        if let Some(answer) = self.answer.take() {
+            let _ = answer.send(Ok((head, source, content)));
+        }
+    }
+
+    fn chunk(&mut self, content: Bytes) {
+        let _ = self.pieces.send(Ok(content));
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        match self.answer.take() {
+            Some(answer) => drop(answer.send(Err(failure))),
+            None => drop(self.pieces.send(Err(failure))),
+        }
+    }
+}
+
+/// How far the master has come with stopping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// At work.
+    Serving,
+    /// Answers under way are finished.
+    Draining,
+    /// Nobody waits for answers any more: workers are told to leave.
+    Leaving,
+}
+
+/// The task's state.
+pub(crate) struct Dispatcher {
+    router: Arc<Socket>,
+    monitor: Monitor,
+    pool: Pool<Waiting>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    stage: watch::Receiver<Stage>,
+    news: mpsc::UnboundedSender<News>,
+    /// Ticks that are still to probe.
+    probes: u32,
+    /// Keeps the channel of commands open.
+    _handle: Handle,
+}
+
+/// Makes the task and its handle. News of workers go to `news`.
+pub(crate) fn new(
+    router: Arc<Socket>,
+    monitor: Monitor,
+    limits: Limits,
+    stage: watch::Receiver<Stage>,
+    news: mpsc::UnboundedSender<News>,
+) -> (Dispatcher, Handle) {
+    let (sender, commands) = mpsc::unbounded_channel();
+    let handle = Handle { commands: sender, tickets: Arc::default() };
+    let pool = Pool::new(limits, system::random());
+    (Dispatcher { router, monitor, pool, commands, stage, news, probes: 0, _handle: handle.clone() }, handle)
+}
+
+impl Dispatcher {
+    /// Works until the stage is [`Stage::Leaving`] and the workers have left.
+    pub(crate) async fn run(mut self) -> oxzmq::Result<()> {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut deadline = None;
+        loop {
+            let Self { router, monitor, commands, stage, .. } = &mut self;
+            tokio::select! {
+                _ = commands.recv_many(&mut batch, BATCH) => {
+                    for command in batch.drain(..) {
+                        self.obey(command);
+                    }
+                }
+                message = router.recv_async() => self.receive(message?)?,
+                event = monitor.recv_async() => self.event(event?.kind),
+                _ = ticks.tick() => self.tick(),
+                changed = stage.changed(), if deadline.is_none() => {
+                    // Nobody left to say so: the master is gone.
+                    let stage = changed.map_or(Stage::Leaving, |()| *self.stage.borrow_and_update());
+                    deadline = self.enter(stage).then(|| Instant::now() + FAREWELL);
+                }
+            }
+            self.flush()?;
+            if deadline.is_some_and(|deadline| self.pool.workers() == 0 || Instant::now() >= deadline) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        let now = Instant::now();
+        match command {
+            Command::Submit(ticket, order, waiting) => self.pool.submit(ticket, order, waiting, now),
+            Command::Consumed(ticket, octets) => self.pool.consumed(ticket, octets, now),
+            Command::Cancel(ticket) => self.pool.cancel(ticket),
+        }
+    }
+
+    /// Handles a message, and those that are there behind it.
+    fn receive(&mut self, first: Message) -> oxzmq::Result<()> {
+        let now = Instant::now();
+        self.handle(first, now);
+        for _ in 1..BATCH {
+            match self.router.try_recv() {
+                Ok(message) => self.handle(message, now),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, mut message: Message, now: Instant) {
+        let Some(identity) = message.pop_front() else { return };
+        let from = identity.into_bytes();
+        match ToMaster::decode(message) {
+            Ok(message) => self.pool.handle(&from, message, now),
+            Err(what) => self.pool.misbehaved(&from, &what.to_string(), now),
+        }
+    }
+
+    fn event(&mut self, kind: EventKind) {
+        if kind == EventKind::Disconnected {
+            self.probes = PROBES;
+            self.pool.probe();
+        }
+    }
+
+    fn tick(&mut self) {
+        self.pool.tick(Instant::now());
+        if self.probes > 0 {
+            self.probes -= 1;
+            self.pool.probe();
+        }
+    }
+
+    /// True once the workers are to leave.
+    fn enter(&mut self, stage: Stage) -> bool {
+        match stage {
+            Stage::Serving => false,
+            Stage::Draining => {
+                self.pool.stop();
+                false
+            }
+            Stage::Leaving => {
+                self.pool.stop_workers();
+                true
+            }
+        }
+    }
+
+    /// Sends what the pool has to say. A worker that cannot be reached is lost, which may give the pool more
+    /// to say.
+    fn flush(&mut self) -> oxzmq::Result<()> {
+        while let Some((to, message)) = self.pool.poll_outbox() {
+            let mut message = message.encode();
+            message.push_front(to.clone());
+            if let Err(error) = self.router.try_send(message) {
+                match error.kind() {
+                    ErrorKind::HostUnreachable => self.pool.unreachable(&to, "connection closed", Instant::now()),
+                    // More messages are queued than a worker that keeps to the protocol ever has.
+                    ErrorKind::WouldBlock => self.pool.unreachable(&to, "reads no messages", Instant::now()),
+                    _ => return Err(error.into()),
+                }
+            }
+        }
+        while let Some(news) = self.pool.poll_news() {
+            let _ = self.news.send(news);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,269 @@
+//! What master and workers say to each other, byte for byte.
+//!
+//! The master binds a ROUTER and each worker connects a DEALER, so a worker can be written in any language
+//! that has a ZeroMQ library. Every message is a few frames. The first is five octets: `OXW1` (the
+//! protocol and its version) and a letter that names the message. Numbers are big-endian. `id` is eight
+//! octets that the master chose for one attempt at one request; a worker only ever repeats them.
+//!
+//! | from the worker | frames after the first | meaning |
+//! |---|---|---|
+//! | `R` READY | process (8), name, host, root | I am here and may be given requests |
+//! | `H` HEAD | id, facts (38), type, content | the answer's facts, with the first piece of the content |
+//! | `C` CHUNK | id, content | the next piece |
+//! | `E` END | id, reason | nothing more follows, though something was missing: the answer to CANCEL, or a failure |
+//! | `P` PULSE | | sign of life |
+//! | `D` DRAINING | | give me nothing new; answered by STOP |
+//! | `B` BYE | | I am leaving; nothing of mine is in hand |
+//!
+//! | from the master | frames after the first | meaning |
+//! |---|---|---|
+//! | `W` WELCOME | interval (4) | answer to READY: send a PULSE at least this often, in milliseconds |
+//! | `Q` REQUEST | id, order (41), path | answer with HEAD, and with as much content as there is credit for |
+//! | `G` GRANT | id, octets (4) | so many octets of content more may be sent |
+//! | `K` CANCEL | id | stop sending; answer END in any case, even if everything was sent already |
+//! | `P` PULSE | | sign of life |
+//! | `S` STOP | | finish what is in hand, say BYE, leave |
+//! | `B` BYE | | I do not know you: start again with a new connection, a new routing id and READY |
+//!
+//! The fixed frames:
+//!
+//! | frame | fields |
+//! |---|---|
+//! | process | pid u32, slots u32: the most requests it wants in hand at a time |
+//! | facts | status u16, mtime nanoseconds u32, mtime seconds i64, size u64, offset u64, length u64 |
+//! | order | flags u8, credit u32, mtime nanoseconds u32, mtime seconds i64, size u64, offset u64, length u64 |
+//!
+//! * Status: 200 a file; 301 a directory whose path lacks its final slash; 403; 404; 412 the file is not
+//!   the version that was asked for; 500 it could not be read (the type frame then says why).
+//! * Offset and length in the facts tell which part of the file follows in this and later messages; the
+//!   length is zero when the status is not 200. The part is complete when that many octets were sent.
+//! * Flags: bit 0, only the facts are wanted (length is 0 in the answer); bit 1, the file must have this
+//!   order's size and mtime, or the status is 412. Length is how much is wanted; all ones means to the end.
+//! * The path is percent-decoded, absolute, and free of `.`, `..`, empty parts and NUL. A worker checks that again.
+//! * Content costs credit, one octet each. A CHUNK holds at least 16 KiB unless it is the last one, and no
+//!   message holds more than 256 KiB.
+//! * Any message is a sign of life. Whoever hears nothing for three intervals holds the other for dead.
+
+mod codec;
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// Least content of a CHUNK that is not the last.
+pub const CHUNK_MIN: usize = 16 * 1024;
+/// Most content of one message.
+pub const CHUNK_MAX: usize = 256 * 1024;
+/// Longest path that is passed on, in octets.
+pub const PATH_MAX: usize = 4096;
+
+/// Which content a path had: two files of equal version are taken to be the same, on any worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Octets in the whole file.
+    pub size: u64,
+    /// Time of last modification, seconds since 1970.
+    pub mtime_s: i64,
+    /// The rest of that time, below 10^9.
+    pub mtime_ns: u32,
+}
+
+/// How a request ended at the worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// A regular file.
+    File,
+    /// A directory, asked for without its final slash.
+    Directory,
+    /// It exists, but the worker may not read it.
+    Forbidden,
+    /// Nothing is served under that path.
+    NotFound,
+    /// A file, but another version than the one asked for.
+    Changed,
+    /// The worker could not read it.
+    Failed,
+}
+
+/// The facts about an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// How it ended.
+    pub status: Status,
+    /// The file's version; zeros when there is no file.
+    pub version: Version,
+    /// Where in the file the content begins.
+    pub offset: u64,
+    /// How much content there is in all.
+    pub length: u64,
+    /// The media type, or the reason when the status is [`Status::Failed`].
+    pub kind: String,
+}
+
+impl Head {
+    /// An answer without a file.
+    pub fn without_file(status: Status, reason: impl Into<String>) -> Self {
+        let version = Version { size: 0, mtime_s: 0, mtime_ns: 0 };
+        Self { status, version, offset: 0, length: 0, kind: reason.into() }
+    }
+}
+
+/// What is wanted of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Percent-decoded and absolute.
+    pub path: Bytes,
+    /// The facts alone.
+    pub head_only: bool,
+    /// Where to begin.
+    pub offset: u64,
+    /// How much; `None` is everything up to the end.
+    pub length: Option<u64>,
+    /// The only version that will do.
+    pub version: Option<Version>,
+}
+
+impl Order {
+    /// The whole file at `path`.
+    pub fn whole(path: Bytes) -> Self {
+        Self { path, head_only: false, offset: 0, length: None, version: None }
+    }
+}
+
+/// What a worker says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Introduction {
+    /// Its process.
+    pub pid: u32,
+    /// Most requests in hand at a time; at least one.
+    pub slots: u32,
+    /// Its name, for people.
+    pub name: String,
+    /// The machine it runs on.
+    pub host: String,
+    /// The directory it serves.
+    pub root: String,
+}
+
+/// A worker's message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToMaster {
+    /// `R`
+    Ready(Introduction),
+    /// `H`
+    Head(u64, Head, Bytes),
+    /// `C`
+    Chunk(u64, Bytes),
+    /// `E`
+    End(u64, String),
+    /// `P`
+    Pulse,
+    /// `D`
+    Draining,
+    /// `B`
+    Bye,
+}
+
+/// The master's message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToWorker {
+    /// `W`
+    Welcome(Duration),
+    /// `Q`, with the credit to begin with.
+    Request(u64, Order, u32),
+    /// `G`
+    Grant(u64, u32),
+    /// `K`
+    Cancel(u64),
+    /// `P`
+    Pulse,
+    /// `S`
+    Stop,
+    /// `B`
+    Bye,
+}
+
+/// A message that is not of this protocol, and what is wrong with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed(&'static str);
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+#[cfg(test)]
+mod tests {
+    use oxzmq::{Frame, Message};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const VERSION: Version = Version { size: 5, mtime_s: -1, mtime_ns: 999_999_999 };
+
+    #[test]
+    fn every_message_survives_the_journey() {
+        let me = Introduction { pid: 7, slots: 64, name: "a".into(), host: "b".into(), root: "/c".into() };
+        let head = Head { status: Status::File, version: VERSION, offset: 1, length: 4, kind: "text/plain".into() };
+        for sent in [
+            ToMaster::Ready(me),
+            ToMaster::Head(u64::MAX, head, Bytes::from_static(b"ello")),
+            ToMaster::Head(1, Head::without_file(Status::Failed, "why"), Bytes::new()),
+            ToMaster::Chunk(2, Bytes::from(vec![1; CHUNK_MAX])),
+            ToMaster::End(3, "gone".into()),
+            ToMaster::Pulse,
+            ToMaster::Draining,
+            ToMaster::Bye,
+        ] {
+            assert_eq!(ToMaster::decode(sent.clone().encode()), Ok(sent));
+        }
+        let part = Order { offset: 3, length: Some(0), version: Some(VERSION), ..Order::whole("/a".into()) };
+        for sent in [
+            ToWorker::Welcome(Duration::from_secs(1)),
+            ToWorker::Request(1, Order::whole("/".into()), 65536),
+            ToWorker::Request(1, Order { head_only: true, ..part }, 0),
+            ToWorker::Grant(1, 2),
+            ToWorker::Cancel(1),
+            ToWorker::Pulse,
+            ToWorker::Stop,
+            ToWorker::Bye,
+        ] {
+            assert_eq!(ToWorker::decode(sent.clone().encode()), Ok(sent));
+        }
+    }
+
+    #[test]
+    fn a_request_looks_like_this() {
+        let frames: Vec<Frame> = ToWorker::Request(1, Order::whole("/a".into()), 65536).encode().into_iter().collect();
+        assert_eq!(frames[0], "OXW1Q");
+        assert_eq!(frames[1][..], [0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(frames[2][..5], [0, 0, 1, 0, 0]);
+        assert_eq!(frames[2][33..], [255; 8]);
+        assert_eq!(frames[3], "/a");
+    }
+
+    #[test]
+    fn too_much_is_refused() {
+        let much = ToMaster::Chunk(2, Bytes::from(vec![1; CHUNK_MAX + 1]));
+        assert!(ToMaster::decode(much.encode()).is_err());
+        let mut extra = ToWorker::Pulse.encode();
+        extra.push_back("more");
+        assert_eq!(ToWorker::decode(extra), Err(Malformed("frames too many")));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..7), letter: u8) {
+            let mut message: Message = frames.into_iter().collect();
+            let _ = ToMaster::decode(message.clone());
+            let _ = ToWorker::decode(message.clone());
+            message.push_front(&[b'O', b'X', b'W', b'1', letter]);
+            let _ = ToMaster::decode(message.clone());
+            let _ = ToWorker::decode(message);
+        }
+    }
+}

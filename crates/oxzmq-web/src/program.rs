@@ -1,0 +1,216 @@
+//! Master and worker as programs: from start to Ctrl-C, telling people on standard error what happens.
+
+use std::ffi::OsString;
+use std::fs::DirBuilder;
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::children::{Children, Recipe};
+use crate::config::{MasterConfig, WorkerConfig};
+use crate::error::{Error, Result};
+use crate::files::Root;
+use crate::master::Master;
+use crate::pool::News;
+use crate::system;
+use crate::worker::{Notice, Worker};
+
+/// What [`serve`] needs to know.
+#[derive(Clone, Debug)]
+pub struct Serve {
+    /// The directory to serve.
+    pub root: PathBuf,
+    /// Where HTTP is spoken.
+    pub http: SocketAddr,
+    /// Worker processes to keep.
+    pub workers: usize,
+    /// Whether to write a line per request to standard output.
+    pub access_log: bool,
+    /// The program and the arguments that start a worker process, to which its master and directory are
+    /// added: `--master ENDPOINT --root DIR --child --name NAME`.
+    pub worker: (OsString, Vec<OsString>),
+}
+
+/// A master and its workers on one machine, until Ctrl-C or SIGTERM.
+///
+/// # Errors
+/// When the directory or the address cannot be used, or a worker cannot be started.
+pub fn serve(options: Serve) -> Result<()> {
+    if options.workers == 0 {
+        return Err(Error::Setting("without workers there is nobody to answer; use at least one".to_owned()));
+    }
+    let open = |source| Error::Root { path: options.root.clone(), source };
+    let root = Root::open(&options.root).map_err(open)?.path().to_path_buf();
+    system::raise_descriptor_limit();
+    let runtime = runtime()?;
+    let private = PrivateDirectory::new()?;
+    let endpoint = format!("ipc://{}", private.0.join("workers").display());
+    let config = MasterConfig { access_log: options.access_log, ..MasterConfig::new(options.http, &endpoint) };
+    let _guard = runtime.enter();
+    let master = Master::bind(config)?;
+    let (program, mut arguments) = options.worker;
+    arguments.extend(["--master".into(), endpoint.into(), "--root".into(), root.clone().into(), "--child".into()]);
+    let start = |source| Error::System { what: "cannot start a worker process", source };
+    let children = Children::start(&Recipe { program, arguments }, options.workers).map_err(start)?;
+
+    eprintln!("Serving {} at http://{}/", root.display(), master.http_address());
+    let plural = if options.workers == 1 { "" } else { "es" };
+    eprintln!("with {} worker process{plural}. Ctrl-C stops everything.", options.workers);
+    runtime.block_on(async {
+        let result = run(master, || children.stopping()).await;
+        children.finish().await;
+        result
+    })?;
+    eprintln!("Stopped.");
+    Ok(())
+}
+
+/// A master alone, until Ctrl-C or SIGTERM.
+///
+/// # Errors
+/// When an address cannot be used.
+pub fn master(config: MasterConfig) -> Result<()> {
+    system::raise_descriptor_limit();
+    let runtime = runtime()?;
+    let _guard = runtime.enter();
+    let master = Master::bind(config)?;
+    let endpoint = master.workers_endpoint();
+    eprintln!("Serving at http://{}/", master.http_address());
+    eprintln!("Workers connect with: oxzmq worker --master {endpoint} --root DIR");
+    if !is_local(endpoint) {
+        eprintln!("Anyone who reaches that address can be a worker, and nothing is encrypted:");
+        eprintln!("use it in a network that you trust.");
+    }
+    runtime.block_on(run(master, || {}))?;
+    eprintln!("Stopped.");
+    Ok(())
+}
+
+/// A worker, until Ctrl-C, SIGTERM, or its master's word. A `child` of its master keeps quiet, and ends when
+/// its standard input does.
+///
+/// # Errors
+/// When the directory or the master's endpoint cannot be used.
+pub fn worker(config: WorkerConfig, child: bool) -> Result<()> {
+    system::raise_descriptor_limit();
+    let master = config.master.clone();
+    let worker = Worker::new(config)?;
+    let stopper = worker.stopper();
+    let signals = Builder::new_current_thread().enable_io().build().map_err(no_runtime)?;
+    std::thread::spawn(move || {
+        signals.block_on(async {
+            let Ok(mut stop) = StopSignals::new() else { return };
+            stop.next().await;
+            stopper.stop();
+            stop.next().await;
+            std::process::exit(1);
+        });
+    });
+    if child {
+        std::thread::spawn(|| {
+            let _ = io::stdin().read_to_end(&mut Vec::new());
+            std::process::exit(0);
+        });
+        return worker.run(&|_| {});
+    }
+    eprintln!("{} serves {}. Ctrl-C stops it.", worker.name(), worker.root().display());
+    worker.run(&|notice| match notice {
+        Notice::Waiting => eprintln!("Waiting for the master at {master}: is it running, and is this its address?"),
+        Notice::AtWork => eprintln!("At work for {master}."),
+        Notice::StartingAnew(why) => eprintln!("Starting anew: {why}."),
+    })?;
+    eprintln!("Stopped.");
+    Ok(())
+}
+
+async fn run(master: Master, stopping: impl FnOnce()) -> Result<()> {
+    let (sender, mut news) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(news) = news.recv().await {
+            eprintln!("{}", tell(&news));
+        }
+    });
+    let mut signals = StopSignals::new().map_err(|source| Error::System { what: "cannot watch for Ctrl-C", source })?;
+    let (hurry, hurried) = oneshot::channel();
+    let (stop, stopped) = oneshot::channel::<()>();
+    tokio::spawn(async move {
+        signals.next().await;
+        eprintln!("Stopping: answers under way are finished first. Ctrl-C again to cut them off.");
+        let _ = stop.send(());
+        signals.next().await;
+        let _ = hurry.send(());
+    });
+    let stop = async {
+        let _ = stopped.await;
+        stopping();
+    };
+    let hurry = async {
+        let _ = hurried.await;
+    };
+    master.run(stop, hurry, sender).await
+}
+
+fn tell(news: &News) -> String {
+    match news {
+        News::Joined { worker, pid, host, root, slots } => {
+            format!("{worker} is ready: process {pid} on {host}, {root}, {slots} slots")
+        }
+        News::Left { worker, why, in_hand: 0 } => format!("{worker} left: {why}"),
+        News::Left { worker, why, in_hand } => {
+            format!("{worker} left: {why}; requests in hand go to others: {in_hand}")
+        }
+    }
+}
+
+/// Ctrl-C and SIGTERM.
+struct StopSignals(Signal, Signal);
+
+impl StopSignals {
+    fn new() -> io::Result<Self> {
+        Ok(Self(signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
+    }
+}
+
+fn runtime() -> Result<Runtime> {
+    Builder::new_multi_thread().enable_all().thread_name("master").build().map_err(no_runtime)
+}
+
+fn no_runtime(source: io::Error) -> Error {
+    Error::System { what: "cannot start the runtime", source }
+}
+
+/// Whether only this machine's programs can connect.
+fn is_local(endpoint: &str) -> bool {
+    let Some(address) = endpoint.strip_prefix("tcp://") else { return true };
+    address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback())
+}
+
+/// A directory that nobody else can look into, removed at the end.
+struct PrivateDirectory(PathBuf);
+
+impl PrivateDirectory {
+    fn new() -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("oxzmq-{:016x}", system::random()));
+        let what = "cannot make a private directory for the workers' socket";
+        DirBuilder::new().mode(0o700).create(&path).map_err(|source| Error::System { what, source })?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for PrivateDirectory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all::<&Path>(&self.0);
+    }
+}
