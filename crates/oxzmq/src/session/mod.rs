@@ -121,6 +121,8 @@ struct Rx {
     /// Read and not yet decoded: a partial frame, or more than the inbound queue had room for.
     leftover: Vec<u8>,
     leftover_start: usize,
+    /// The last decoding stopped because the inbound queue had no more room.
+    cut: bool,
     batch: VecDeque<Message>,
     controls: Vec<Control>,
     /// The inbound queue is full: reading goes on when it has room.

@@ -23,12 +23,15 @@ thread_local! {
 impl Session {
     /// Reads and decodes, until the kernel has no more or the inbound queue is full.
     pub(super) fn receive(self: &Arc<Self>) {
-        for _ in 0..STEPS_PER_VISIT {
+        for step in 0.. {
+            // After a fair share the kernel keeps the rest: the descriptor stays ready, and the poll set is
+            // level-triggered. What was read already is decoded all the same, because nothing reports it.
+            let may_read = step < STEPS_PER_VISIT;
             let mut wake = false;
             let mut controls = Vec::new();
             let next = {
                 let mut rx = self.rx.lock();
-                let next = self.receive_step(&mut rx, &mut wake);
+                let next = self.receive_step(&mut rx, &mut wake, may_read);
                 if !rx.controls.is_empty() {
                     std::mem::swap(&mut rx.controls, &mut controls);
                 }
@@ -46,12 +49,11 @@ impl Session {
                 Next::Lost(link, why) => return self.lost(&link, why),
             }
         }
-        // More than a fair share. The descriptor is still ready, and the poll set is level-triggered.
     }
 
-    fn receive_step(&self, rx: &mut Rx, wake: &mut bool) -> Next {
+    fn receive_step(&self, rx: &mut Rx, wake: &mut bool, may_read: bool) -> Next {
         let Some(link) = rx.link.clone() else { return Next::Wait };
-        match self.try_receive_step(rx, &link, wake) {
+        match self.try_receive_step(rx, &link, wake, may_read) {
             Ok(next) => next,
             Err(why) => {
                 // What was decoded before the error is good.
@@ -61,7 +63,7 @@ impl Session {
         }
     }
 
-    fn try_receive_step(&self, rx: &mut Rx, link: &Arc<Link>, wake: &mut bool) -> Result<Next, Lost> {
+    fn try_receive_step(&self, rx: &mut Rx, link: &Arc<Link>, wake: &mut bool, may_read: bool) -> Result<Next, Lost> {
         if !self.deliver(rx, wake) {
             return Ok(Next::Wait);
         }
@@ -78,7 +80,7 @@ impl Session {
                 return Ok(Next::Again);
             }
         }
-        self.read(rx, link, wake)
+        if may_read { self.read(rx, link, wake) } else { Ok(Next::Wait) }
     }
 
     /// One read, into the final buffer of a large body when one is on its way.
@@ -123,7 +125,9 @@ impl Session {
         }
         rx.leftover_start = 0;
         let more = self.deliver(rx, wake);
-        Ok(if more && got == space { Next::Again } else { Next::Wait })
+        // A reader may have made room since the decoder stopped for want of it. It saw no full queue, so it
+        // will not come back for what is left over.
+        Ok(if more && (got == space || rx.cut) { Next::Again } else { Next::Wait })
     }
 
     /// Decodes as many messages as the inbound queue has room for.
@@ -132,8 +136,10 @@ impl Session {
             rx.batch.push_back(Message::single(input));
             return Ok(input.len());
         };
-        let room = self.inbound.room().saturating_sub(rx.batch.len());
+        let most = self.inbound.room();
+        let room = most.saturating_sub(rx.batch.len());
         let used = decoder.decode(input, &mut rx.batch, room, &mut rx.controls).map_err(Lost::Protocol)?;
+        rx.cut = used < input.len() && rx.batch.len() >= most;
         if used > 0 {
             self.heard();
         }
