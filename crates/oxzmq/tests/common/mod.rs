@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -50,7 +51,8 @@ static RUNNING: LazyLock<Mutex<HashMap<u64, (String, Instant)>>> = LazyLock::new
             let running = RUNNING.lock().unwrap();
             if let Some((name, _)) = running.values().find(|(_, since)| since.elapsed() > HUNG) {
                 // A hung thread cannot be ended, only its process.
-                eprintln!("\ntest {name} has hung for {} s\n", HUNG.as_secs());
+                // Written past the capture of output, which would be lost with the process.
+                let _ = writeln!(std::io::stderr(), "\ntest {name} has hung for {} s\n", HUNG.as_secs());
                 std::process::abort();
             }
         }
