@@ -270,7 +270,7 @@ impl Core {
         let wakes = state.peers.take_wakes();
         drop(state);
         wakes.run();
-        self.raise(Event::stopped());
+        self.set_monitor(None);
     }
 
     /// Marks the socket closed and returns its peers' far ends, for the caller to close. False the second
