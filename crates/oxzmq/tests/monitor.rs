@@ -1,0 +1,189 @@
+//! Events: which, and in which order.
+
+mod common;
+
+use std::net::TcpListener;
+use std::time::Instant;
+
+use common::*;
+use oxzmq::{EventKind, EventKind::*, Message, Monitor, SocketType};
+
+/// The kinds of the next events.
+fn kinds(monitor: &Monitor, count: usize) -> Vec<EventKind> {
+    (0..count).map(|_| monitor.recv_deadline(soon()).expect("an event").kind).collect()
+}
+
+fn all_kinds_until_stopped(monitor: &Monitor) -> Vec<EventKind> {
+    let mut kinds = Vec::new();
+    while kinds.last() != Some(&Stopped) {
+        kinds.push(monitor.recv_deadline(soon()).expect("an event").kind);
+    }
+    kinds
+}
+
+#[test]
+fn a_connection_that_works_and_then_the_client_leaves() {
+    let context = TestContext::new();
+    for (transport, client_events) in [
+        (Transport::Tcp, &[ConnectDelayed, Connected, HandshakeSucceeded][..]),
+        (Transport::Ipc, &[Connected, HandshakeSucceeded]),
+    ] {
+        let (server, client) = (context.socket(SocketType::Pull), context.socket(SocketType::Push));
+        let (at_server, at_client) = (server.monitor().unwrap(), client.monitor().unwrap());
+        let endpoint = server.bind(&transport.wildcard()).unwrap();
+        client.connect(&endpoint).unwrap();
+        assert_eq!(kinds(&at_server, 3), [Listening, Accepted, HandshakeSucceeded]);
+        assert_eq!(kinds(&at_client, client_events.len()), client_events);
+        drop(client);
+        assert_eq!(kinds(&at_server, 1), [Disconnected]);
+        assert_eq!(kinds(&at_client, 1), [Stopped], "what this end closes itself is no news");
+    }
+}
+
+#[test]
+fn the_server_leaves() {
+    let context = TestContext::new();
+    for transport in NETWORKS {
+        let (server, client) = (context.socket(SocketType::Pull), context.socket(SocketType::Push));
+        let endpoint = transport.join(&server, &client);
+        let (at_server, at_client) = (server.monitor().unwrap(), client.monitor().unwrap());
+        drop(server);
+        assert_eq!(kinds(&at_server, 2), [Closed, Stopped]);
+        let again = match transport {
+            Transport::Tcp => vec![ConnectDelayed, Closed, ConnectRetried],
+            _ => vec![Closed, ConnectRetried],
+        };
+        assert_eq!(kinds(&at_client, 2), [Disconnected, ConnectRetried]);
+        assert_eq!(kinds(&at_client, again.len()), again);
+        drop(endpoint);
+    }
+}
+
+#[test]
+fn a_bind_that_fails() {
+    let context = TestContext::new();
+    let (_holder, endpoint) = context.bound(SocketType::Pull);
+    let socket = context.socket(SocketType::Pull);
+    let monitor = socket.monitor().unwrap();
+    socket.bind(&endpoint).unwrap_err();
+    let event = await_event(&monitor, BindFailed);
+    assert_eq!((event.value, event.endpoint), (98, endpoint)); // EADDRINUSE
+}
+
+#[test]
+fn unbinding_and_disconnecting() {
+    let context = TestContext::new();
+    let (server, client) = context.pair(Transport::Tcp, SocketType::Pull, SocketType::Push);
+    let endpoint = server.last_endpoint();
+    let (at_server, at_client) = (server.monitor().unwrap(), client.monitor().unwrap());
+    server.unbind(&endpoint).unwrap();
+    assert_eq!(kinds(&at_server, 1), [Closed]);
+    assert_eq!(kinds(&at_client, 2), [Disconnected, ConnectRetried]);
+    drop((server, client));
+
+    let (server, client) = context.pair(Transport::Tcp, SocketType::Pull, SocketType::Push);
+    let (at_server, at_client) = (server.monitor().unwrap(), client.monitor().unwrap());
+    client.disconnect(&server.last_endpoint()).unwrap();
+    assert_eq!(kinds(&at_server, 1), [Disconnected]);
+    assert!(at_client.recv_deadline(Instant::now() + A_WHILE).is_err());
+}
+
+#[test]
+fn a_peer_that_closes_during_the_handshake() {
+    let context = TestContext::new();
+    let (server, endpoint) = context.bound(SocketType::Pull);
+    let monitor = server.monitor().unwrap();
+    drop(raw_client(&endpoint));
+    assert_eq!(kinds(&monitor, 3), [Accepted, HandshakeFailed, Disconnected]);
+}
+
+#[test]
+fn a_server_that_closes_during_the_handshake_is_tried_again() {
+    let context = TestContext::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = context.socket(SocketType::Push);
+    let monitor = client.monitor().unwrap();
+    client.connect(&format!("tcp://{}", listener.local_addr().unwrap())).unwrap();
+    drop(listener.accept().unwrap());
+    assert_eq!(kinds(&monitor, 5), [ConnectDelayed, Connected, HandshakeFailed, Disconnected, ConnectRetried]);
+}
+
+#[test]
+fn events_name_their_endpoint_and_peer() {
+    let context = TestContext::new();
+    let (server, client) = (context.socket(SocketType::Pull), context.socket(SocketType::Push));
+    let monitor = server.monitor().unwrap();
+    let endpoint = server.bind("tcp://127.0.0.1:*").unwrap();
+    client.connect(&endpoint).unwrap();
+    assert_eq!(await_event(&monitor, Listening).endpoint, endpoint);
+    let accepted = await_event(&monitor, Accepted);
+    assert_eq!(accepted.endpoint, endpoint);
+    assert!(accepted.peer.starts_with("tcp://127.0.0.1:"), "{}", accepted.peer);
+}
+
+#[test]
+fn a_second_monitor_ends_the_first() {
+    let context = TestContext::new();
+    let socket = context.socket(SocketType::Pull);
+    let first = socket.monitor().unwrap();
+    let second = socket.monitor().unwrap();
+    socket.bind("tcp://127.0.0.1:*").unwrap();
+    assert_eq!(kinds(&first, 1), [Stopped]);
+    assert_eq!(kinds(&second, 1), [Listening]);
+}
+
+#[test]
+fn nothing_follows_the_end() {
+    let context = TestContext::new();
+    let (server, client) = context.pair(Transport::Tcp, SocketType::Pull, SocketType::Push);
+    let monitor = server.monitor().unwrap();
+    context.shutdown();
+    drop((server, client));
+    assert_eq!(all_kinds_until_stopped(&monitor), [Stopped]);
+    context.term();
+    assert!(monitor.try_recv().is_err());
+}
+
+#[test]
+fn inproc_has_no_events() {
+    let context = TestContext::new();
+    let (server, client) = (context.socket(SocketType::Pull), context.socket(SocketType::Push));
+    let monitors = [server.monitor().unwrap(), client.monitor().unwrap()];
+    client.connect(&server.bind("inproc://quiet").unwrap()).unwrap();
+    drop((server, client));
+    monitors.iter().for_each(|monitor| assert_eq!(kinds(monitor, 1), [Stopped]));
+}
+
+#[test]
+fn a_monitor_that_nobody_reads_blocks_nothing() {
+    let context = TestContext::new();
+    let (server, endpoint) = context.bound(SocketType::Pull);
+    let monitor = server.monitor().unwrap();
+    // Three events for each; more than the monitor keeps.
+    let connections = oxzmq::MONITOR_CAPACITY / 3 + 50;
+    for n in 0..connections {
+        drop(std::net::TcpStream::connect(address(&endpoint)).unwrap());
+        if n % 64 == 0 {
+            // Not faster than they are accepted, or the backlog is full and each connect takes a second.
+            let push = context.connected(SocketType::Push, &endpoint);
+            send(&push, "x");
+            assert_eq!(recv(&server), Message::from("x"));
+        }
+    }
+    until("events are dropped", || monitor.dropped() > 0);
+    drop(server);
+    context.term();
+    assert_eq!(all_kinds_until_stopped(&monitor).len(), oxzmq::MONITOR_CAPACITY + 1);
+}
+
+#[test]
+fn a_task_can_wait_for_events() {
+    let context = TestContext::new();
+    let socket = context.socket(SocketType::Pull);
+    let monitor = socket.monitor().unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| block_on(monitor.recv_async()).unwrap().kind);
+        socket.bind("tcp://127.0.0.1:*").unwrap();
+        assert_eq!(waiting.join().unwrap(), Listening);
+    });
+}

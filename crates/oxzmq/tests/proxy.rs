@@ -1,0 +1,153 @@
+//! Proxies: both directions, under load, with a capture, until the end.
+
+mod common;
+
+use std::thread;
+
+use common::*;
+use oxzmq::{ErrorKind, Message, Socket, SocketType, proxy};
+
+/// Runs `body` beside a proxy and ends it with the context.
+fn beside(context: &TestContext, front: &Socket, back: &Socket, capture: Option<&Socket>, body: impl FnOnce()) {
+    thread::scope(|scope| {
+        let running = scope.spawn(|| proxy(front, back, capture).unwrap_err().kind());
+        body();
+        context.shutdown();
+        assert_eq!(running.join().unwrap(), ErrorKind::Terminated);
+    });
+}
+
+#[test]
+fn requests_and_replies_pass_a_broker() {
+    for transport in TRANSPORTS {
+        let context = TestContext::new();
+        let (front, back) = (context.socket(SocketType::Router), context.socket(SocketType::Dealer));
+        let ends = [front.bind(&transport.wildcard()).unwrap(), back.bind(&transport.wildcard()).unwrap()];
+        let clients: Vec<_> = (0..3).map(|_| context.connected(SocketType::Req, &ends[0])).collect();
+        let workers: Vec<_> = (0..2).map(|_| context.connected(SocketType::Rep, &ends[1])).collect();
+        beside(&context, &front, &back, None, || {
+            thread::scope(|scope| {
+                for worker in &workers {
+                    scope.spawn(move || {
+                        while let Ok(request) = worker.recv() {
+                            if worker.send(request).is_err() {
+                                break;
+                            }
+                        }
+                    });
+                }
+                let asking: Vec<_> = clients
+                    .iter()
+                    .enumerate()
+                    .map(|(n, client)| {
+                        scope.spawn(move || {
+                            for turn in 0..50 {
+                                let message = Message::from([n.to_string(), turn.to_string()]);
+                                send(client, message.clone());
+                                assert_eq!(recv(client), message);
+                            }
+                        })
+                    })
+                    .collect();
+                asking.into_iter().for_each(|thread| thread.join().unwrap());
+                context.shutdown(); // ends the workers
+            });
+        });
+    }
+}
+
+#[test]
+fn a_pipeline_passes_in_order_with_a_copy_of_everything() {
+    for transport in TRANSPORTS {
+        let context = TestContext::new();
+        let (front, push) = context.pair(transport, SocketType::Pull, SocketType::Push);
+        let (pull, back) = context.pair(transport, SocketType::Pull, SocketType::Push);
+        let (copies, capture) = context.pair(transport, SocketType::Pair, SocketType::Pair);
+        beside(&context, &front, &back, Some(&capture), || {
+            thread::scope(|scope| {
+                scope.spawn(|| (0..3000).for_each(|n: u32| send(&push, ["m".to_owned(), n.to_string()])));
+                scope.spawn(|| {
+                    (0..3000).for_each(|n: u32| assert_eq!(recv_text(&copies), ["m".to_owned(), n.to_string()]))
+                });
+                (0..3000).for_each(|n: u32| assert_eq!(recv_text(&pull), ["m".to_owned(), n.to_string()]));
+            });
+        });
+    }
+}
+
+#[test]
+fn both_directions_flow_under_load() {
+    for transport in TRANSPORTS {
+        let context = TestContext::new();
+        let sockets = [(); 4].map(|()| context.socket(SocketType::Dealer));
+        for socket in &sockets {
+            socket.set_send_hwm(5).unwrap();
+            socket.set_recv_hwm(5).unwrap();
+        }
+        let [left, front, back, right] = &sockets;
+        transport.join(front, left);
+        transport.join(back, right);
+        beside(&context, front, back, None, || {
+            thread::scope(|scope| {
+                for (from, to) in [(left, right), (right, left)] {
+                    scope.spawn(move || (0..1000).for_each(|n: u32| send(from, n.to_string())));
+                    scope.spawn(move || (0..1000).for_each(|n: u32| assert_eq!(recv_text(to), [n.to_string()])));
+                }
+            });
+        });
+    }
+}
+
+#[test]
+fn a_direction_that_is_blocked_does_not_stop_the_other() {
+    let context = TestContext::new();
+    let sockets = [(); 4].map(|()| context.socket(SocketType::Dealer));
+    for socket in &sockets {
+        socket.set_send_hwm(2).unwrap();
+        socket.set_recv_hwm(2).unwrap();
+    }
+    let [left, front, back, right] = &sockets;
+    Transport::Inproc.join(front, left);
+    Transport::Inproc.join(back, right);
+    beside(&context, front, back, None, || {
+        // Nobody reads at the right end until everything there is full.
+        while left.send_deadline("jam", std::time::Instant::now() + ms(20)).is_ok() {}
+        for n in 0..100 {
+            send(right, n.to_string());
+            assert_eq!(recv_text(left), [n.to_string()]);
+        }
+        assert_eq!(recv(right), Message::from("jam"));
+    });
+}
+
+#[test]
+fn publications_pass_down_and_subscriptions_up() {
+    for transport in TRANSPORTS {
+        let context = TestContext::new();
+        let (front, back) = (context.socket(SocketType::Xsub), context.socket(SocketType::Xpub));
+        let ends = [front.bind(&transport.wildcard()).unwrap(), back.bind(&transport.wildcard()).unwrap()];
+        let publisher = context.connected(SocketType::Xpub, &ends[0]);
+        let subscriber = context.connected(SocketType::Sub, &ends[1]);
+        beside(&context, &front, &back, None, || {
+            subscriber.subscribe("a").unwrap();
+            assert_eq!(recv(&publisher), Message::from("\u{1}a"));
+            publisher.send("b").unwrap();
+            publisher.send(["a", "body"]).unwrap();
+            assert_eq!(recv(&subscriber), Message::from(["a", "body"]));
+            subscriber.unsubscribe("a").unwrap();
+            assert_eq!(recv(&publisher), Message::from("\0a"));
+        });
+    }
+}
+
+#[test]
+fn one_socket_as_both_ends_echoes() {
+    let context = TestContext::new();
+    let (router, dealer) = context.pair(Transport::Tcp, SocketType::Router, SocketType::Dealer);
+    beside(&context, &router, &router, None, || {
+        for n in 0..20 {
+            send(&dealer, n.to_string());
+            assert_eq!(recv_text(&dealer), [n.to_string()]);
+        }
+    });
+}
