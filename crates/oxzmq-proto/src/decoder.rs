@@ -45,6 +45,8 @@ pub struct Decoder {
     partial_size: u64,
     large: Option<Large>,
     replies: Option<ReplyCheck>,
+    /// Subscriptions and group changes concern nobody here.
+    ignores_changes: bool,
 }
 
 /// A large body on its way. Holds at most `size` octets.
@@ -78,7 +80,21 @@ impl LargeBody<'_> {
 impl Decoder {
     /// A decoder for the traffic of a connection of this version.
     pub fn new(version: Version, limits: Limits) -> Self {
-        Decoder { version, limits, partial: Message::new(), partial_size: 0, large: None, replies: None }
+        Decoder {
+            version,
+            limits,
+            partial: Message::new(),
+            partial_size: 0,
+            large: None,
+            replies: None,
+            ignores_changes: false,
+        }
+    }
+
+    /// Drop subscriptions and group changes that come as commands: for the socket types that do not
+    /// publish. Their application must not take them for messages.
+    pub fn ignore_changes(&mut self) {
+        self.ignores_changes = true;
     }
 
     /// Also check that each message is a reply to a REQ socket (RFC 28): an empty frame first, or a
@@ -241,7 +257,7 @@ impl Decoder {
         controls: &mut Vec<Control>,
     ) -> Result<(), ProtocolError> {
         if self.is_command(flags) {
-            return accept_command(frame, out, controls);
+            return accept_command(frame, self.ignores_changes, out, controls);
         }
         let more = flags & MORE != 0;
         if let Some(check) = &mut self.replies {
@@ -278,8 +294,14 @@ fn push_single(body: &[u8], size: usize, out: &mut VecDeque<Message>) {
 
 /// Commands may come between the frames of a message, and leave it alone.
 #[cold]
-fn accept_command(body: Frame, out: &mut VecDeque<Message>, controls: &mut Vec<Control>) -> Result<(), ProtocolError> {
+fn accept_command(
+    body: Frame,
+    ignores_changes: bool,
+    out: &mut VecDeque<Message>,
+    controls: &mut Vec<Control>,
+) -> Result<(), ProtocolError> {
     match command::traffic(&body)? {
+        Traffic::Change(..) if ignores_changes => {}
         Traffic::Change(kind, start) => {
             let topic = match body.as_shared() {
                 Some(bytes) => Frame::from(bytes.slice(start..)),

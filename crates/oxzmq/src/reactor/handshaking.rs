@@ -139,6 +139,9 @@ impl Worker {
         if core.socket_type == SocketType::Req {
             decoder.validate_replies();
         }
+        if !matches!(core.socket_type, SocketType::Pub | SocketType::Xpub) {
+            decoder.ignore_changes();
+        }
         let event = Event::new(EventKind::HandshakeSucceeded, from.name()).peer(&peer);
         let Some(session) = session_for(&from) else { return };
         let Some(id) = session.peer() else { return };
