@@ -78,9 +78,11 @@ fn what_the_last_peer_sent_is_read_before_what_the_next_sends() {
     first.set_linger(None).unwrap();
     send(&first, "1");
     drop(first);
-    assert_eq!(recv(&pair), Message::from("1"));
-    let second = context.connected(SocketType::Pair, &pair.last_endpoint());
+    until("the first is gone", || pair.stats().peers == 0);
+    let second = context.socket(SocketType::Pair);
+    connect_and_wait(&second, &pair, &pair.last_endpoint());
     send(&second, "2");
+    assert_eq!(recv(&pair), Message::from("1"));
     assert_eq!(recv(&pair), Message::from("2"));
 }
 
