@@ -20,6 +20,8 @@ use crate::system;
 const TICK: Duration = Duration::from_millis(50);
 /// Commands and messages handled before the other kind gets its turn.
 const BATCH: usize = 64;
+/// Messages handled at once when a worker is lost, to get at what it sent last.
+const LAST_WORDS: usize = 4096;
 /// How long workers may take to say good-bye.
 const FAREWELL: Duration = Duration::from_secs(3);
 /// Ticks after a disconnection during which workers are probed: the connection's end is announced a moment
@@ -181,7 +183,10 @@ impl Dispatcher {
                         self.obey(command);
                     }
                 }
-                message = router.recv_async() => self.receive(message?)?,
+                message = router.recv_async() => {
+                    self.handle(message?, Instant::now());
+                    self.receive_waiting(BATCH)?;
+                }
                 event = monitor.recv_async() => self.event(event?.kind),
                 _ = ticks.tick() => self.tick(),
                 changed = stage.changed(), if deadline.is_none() => {
@@ -206,11 +211,10 @@ impl Dispatcher {
         }
     }
 
-    /// Handles a message, and those that are there behind it.
-    fn receive(&mut self, first: Message) -> oxzmq::Result<()> {
+    /// Handles messages that are here already, so many at most.
+    fn receive_waiting(&mut self, most: usize) -> oxzmq::Result<()> {
         let now = Instant::now();
-        self.handle(first, now);
-        for _ in 1..BATCH {
+        for _ in 0..most {
             match self.router.try_recv() {
                 Ok(message) => self.handle(message, now),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
@@ -260,18 +264,27 @@ impl Dispatcher {
     }
 
     /// Sends what the pool has to say. A worker that cannot be reached is lost, which may give the pool more
-    /// to say.
+    /// to say; but what it sent before its end is here already, and still counts.
     fn flush(&mut self) -> oxzmq::Result<()> {
-        while let Some((to, message)) = self.pool.poll_outbox() {
-            let mut message = message.encode();
-            message.push_front(to.clone());
-            if let Err(error) = self.router.try_send(message) {
-                match error.kind() {
-                    ErrorKind::HostUnreachable => self.pool.unreachable(&to, "connection closed", Instant::now()),
+        loop {
+            let mut lost = Vec::new();
+            while let Some((to, message)) = self.pool.poll_outbox() {
+                let mut message = message.encode();
+                message.push_front(to.clone());
+                match self.router.try_send(message) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == ErrorKind::HostUnreachable => lost.push((to, "connection closed")),
                     // More messages are queued than a worker that keeps to the protocol ever has.
-                    ErrorKind::WouldBlock => self.pool.unreachable(&to, "reads no messages", Instant::now()),
-                    _ => return Err(error.into()),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => lost.push((to, "reads no messages")),
+                    Err(error) => return Err(error.into()),
                 }
+            }
+            if lost.is_empty() {
+                break;
+            }
+            self.receive_waiting(LAST_WORDS)?;
+            for (worker, why) in lost {
+                self.pool.unreachable(&worker, why, Instant::now());
             }
         }
         while let Some(news) = self.pool.poll_news() {
