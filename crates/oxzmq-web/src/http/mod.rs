@@ -235,10 +235,10 @@ impl Reply {
         let kind = HeaderValue::try_from(&head.kind).unwrap_or(HeaderValue::from_static(mime::UNKNOWN));
         let content = if head_only {
             Content::Withheld(head.version.size)
-        } else if content.len() as u64 == head.length {
-            Content::Whole(content)
-        } else {
+        } else if let Some(rest) = rest {
             Content::Streaming(head.length, content, rest)
+        } else {
+            Content::Whole(content)
         };
         Self { content, ..Self::bare(StatusCode::OK) }.with_validators(&head).with(CONTENT_TYPE, kind)
     }
