@@ -13,3 +13,8 @@
 pub mod commands;
 pub mod demos;
 pub mod outcome;
+
+/// The examples in the README are tested like any other.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use oxzmq_cli::commands::{bench, demo};
+use oxzmq_cli::commands::{bench, demo, master, serve, worker};
 
-/// ZeroMQ in memory-safe Rust: demos and benchmarks.
+/// ZeroMQ in memory-safe Rust: a web server with distributed workers, demos and benchmarks.
 #[derive(Parser)]
 #[command(name = "oxzmq", version, arg_required_else_help = true)]
 struct Cli {
@@ -15,6 +15,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Serve(serve::Args),
+    Master(master::Args),
+    Worker(worker::Args),
     Demo(demo::Args),
     Bench(bench::Args),
     #[command(hide = true)]
@@ -23,6 +26,9 @@ enum Command {
 
 fn main() -> ExitCode {
     match Cli::parse().command {
+        Command::Serve(args) => serve::run(args),
+        Command::Master(args) => master::run(args),
+        Command::Worker(args) => worker::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Bench(args) => bench::run(args),
         Command::BenchPeer(args) => bench::run_peer(args),

@@ -21,6 +21,8 @@ use crate::pool::Source;
 
 /// Lines waiting to be written.
 const CAPACITY: usize = 8192;
+/// How long the thread collects lines before it writes them. Waking it for each would cost more than the line.
+const COLLECT: Duration = Duration::from_millis(10);
 /// Longest request target that is written; the rest is cut.
 const TARGET_MAX: usize = 2048;
 
@@ -92,6 +94,7 @@ impl AccessLog {
 fn write_all(mut out: impl Write, lines: &Receiver<Line>, left_out: &AtomicU64) -> io::Result<()> {
     while let Ok(first) = lines.recv() {
         write_line(&mut out, &first)?;
+        std::thread::sleep(COLLECT);
         while let Ok(next) = lines.try_recv() {
             write_line(&mut out, &next)?;
         }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,6 +21,8 @@ use crate::system;
 const TICK: Duration = Duration::from_millis(50);
 /// Commands and messages handled before the other kind gets its turn.
 const BATCH: usize = 64;
+/// Messages handled at once when a worker is lost, to get at what it sent last.
+const LAST_WORDS: usize = 4096;
 /// How long workers may take to say good-bye.
 const FAREWELL: Duration = Duration::from_secs(3);
 /// Ticks after a disconnection during which workers are probed: the connection's end is announced a moment
@@ -46,35 +49,44 @@ pub(crate) struct Answer {
     /// The first piece.
     pub(crate) content: Bytes,
     /// Where the other pieces come from, if there are any.
-    pub(crate) rest: Rest,
+    pub(crate) rest: Option<Rest>,
 }
 
 /// The rest of an answer's content. Dropping it tells the worker that no more is wanted.
 pub(crate) struct Rest {
-    ticket: Ticket,
-    handle: Handle,
+    request: OnTheWay,
     pieces: mpsc::UnboundedReceiver<Result<Bytes, Failure>>,
 }
 
 impl Rest {
     /// The next piece; `None` after the last.
-    pub(crate) fn poll_next(
-        &mut self,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<Bytes, Failure>>> {
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
         self.pieces.poll_recv(cx)
     }
 
     /// So much was passed on, and can be followed by as much.
     pub(crate) fn consumed(&self, octets: usize) {
-        self.handle.command(Command::Consumed(self.ticket, octets as u64));
+        self.request.handle.command(Command::Consumed(self.request.ticket, octets as u64));
     }
 }
 
 impl Drop for Rest {
     fn drop(&mut self) {
-        // Once the last piece is here the sender is gone, and there is nothing to cancel.
-        if !self.pieces.is_closed() {
+        // The pool lets go of its end with the last piece: then there is nothing to cancel.
+        self.request.over |= self.pieces.is_closed();
+    }
+}
+
+/// A request that is cancelled when it is dropped before it is over.
+struct OnTheWay {
+    ticket: Ticket,
+    handle: Handle,
+    over: bool,
+}
+
+impl Drop for OnTheWay {
+    fn drop(&mut self) {
+        if !self.over {
             self.handle.command(Command::Cancel(self.ticket));
         }
     }
@@ -84,12 +96,16 @@ impl Handle {
     /// Has a worker carry out `order`. Dropping the future cancels the request.
     pub(crate) async fn fetch(&self, order: Order) -> Result<Answer, Failure> {
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
-        let (answer_sender, answer) = oneshot::channel();
-        let (pieces_sender, pieces) = mpsc::unbounded_channel();
-        let rest = Rest { ticket, handle: self.clone(), pieces };
-        let waiting = Waiting { answer: Some(answer_sender), pieces: pieces_sender };
-        self.command(Command::Submit(ticket, order, waiting));
-        let (head, source, content) = answer.await.unwrap_or(Err(Failure::Stopping))?;
+        let (sender, first) = oneshot::channel();
+        let mut request = OnTheWay { ticket, handle: self.clone(), over: false };
+        self.command(Command::Submit(ticket, order, Waiting::AnswerDue(sender)));
+        let first = first.await.unwrap_or(Err(Failure::Stopping));
+        request.over = true;
+        let First { head, source, content, pieces } = first?;
+        let rest = pieces.map(|pieces| {
+            request.over = false;
+            Rest { request, pieces }
+        });
         Ok(Answer { head, source, content, rest })
     }
 
@@ -99,30 +115,47 @@ impl Handle {
     }
 }
 
-type First = Result<(Head, Source, Bytes), Failure>;
+/// The beginning of an answer, and the channel for the rest if there is one.
+struct First {
+    head: Head,
+    source: Source,
+    content: Bytes,
+    pieces: Option<mpsc::UnboundedReceiver<Result<Bytes, Failure>>>,
+}
 
 /// The pool's end of a request.
-struct Waiting {
-    answer: Option<oneshot::Sender<First>>,
-    pieces: mpsc::UnboundedSender<Result<Bytes, Failure>>,
+enum Waiting {
+    AnswerDue(oneshot::Sender<Result<First, Failure>>),
+    Streaming(mpsc::UnboundedSender<Result<Bytes, Failure>>),
+    /// Everything was delivered.
+    Done,
 }
 
 // Whoever is not there any more has sent a cancellation, so failures to deliver need no care.
 impl Client for Waiting {
     fn head(&mut self, head: Head, source: Source, content: Bytes) {
-        if let Some(answer) = self.answer.take() {
-            let _ = answer.send(Ok((head, source, content)));
+        let (next, pieces) = if content.len() as u64 == head.length {
+            (Self::Done, None)
+        } else {
+            let (sender, pieces) = mpsc::unbounded_channel();
+            (Self::Streaming(sender), Some(pieces))
+        };
+        if let Self::AnswerDue(answer) = std::mem::replace(self, next) {
+            let _ = answer.send(Ok(First { head, source, content, pieces }));
         }
     }
 
     fn chunk(&mut self, content: Bytes) {
-        let _ = self.pieces.send(Ok(content));
+        if let Self::Streaming(pieces) = self {
+            let _ = pieces.send(Ok(content));
+        }
     }
 
     fn fail(&mut self, failure: Failure) {
-        match self.answer.take() {
-            Some(answer) => drop(answer.send(Err(failure))),
-            None => drop(self.pieces.send(Err(failure))),
+        match std::mem::replace(self, Self::Done) {
+            Self::AnswerDue(answer) => drop(answer.send(Err(failure))),
+            Self::Streaming(pieces) => drop(pieces.send(Err(failure))),
+            Self::Done => {}
         }
     }
 }
@@ -181,7 +214,10 @@ impl Dispatcher {
                         self.obey(command);
                     }
                 }
-                message = router.recv_async() => self.receive(message?)?,
+                message = router.recv_async() => {
+                    self.handle(message?, Instant::now());
+                    self.receive_waiting(BATCH)?;
+                }
                 event = monitor.recv_async() => self.event(event?.kind),
                 _ = ticks.tick() => self.tick(),
                 changed = stage.changed(), if deadline.is_none() => {
@@ -206,11 +242,10 @@ impl Dispatcher {
         }
     }
 
-    /// Handles a message, and those that are there behind it.
-    fn receive(&mut self, first: Message) -> oxzmq::Result<()> {
+    /// Handles messages that are here already, so many at most.
+    fn receive_waiting(&mut self, most: usize) -> oxzmq::Result<()> {
         let now = Instant::now();
-        self.handle(first, now);
-        for _ in 1..BATCH {
+        for _ in 0..most {
             match self.router.try_recv() {
                 Ok(message) => self.handle(message, now),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
@@ -260,18 +295,27 @@ impl Dispatcher {
     }
 
     /// Sends what the pool has to say. A worker that cannot be reached is lost, which may give the pool more
-    /// to say.
+    /// to say; but what it sent before its end is here already, and still counts.
     fn flush(&mut self) -> oxzmq::Result<()> {
-        while let Some((to, message)) = self.pool.poll_outbox() {
-            let mut message = message.encode();
-            message.push_front(to.clone());
-            if let Err(error) = self.router.try_send(message) {
-                match error.kind() {
-                    ErrorKind::HostUnreachable => self.pool.unreachable(&to, "connection closed", Instant::now()),
+        loop {
+            let mut lost = Vec::new();
+            while let Some((to, message)) = self.pool.poll_outbox() {
+                let mut message = message.encode();
+                message.push_front(to.clone());
+                match self.router.try_send(message) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == ErrorKind::HostUnreachable => lost.push((to, "connection closed")),
                     // More messages are queued than a worker that keeps to the protocol ever has.
-                    ErrorKind::WouldBlock => self.pool.unreachable(&to, "reads no messages", Instant::now()),
-                    _ => return Err(error.into()),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => lost.push((to, "reads no messages")),
+                    Err(error) => return Err(error.into()),
                 }
+            }
+            if lost.is_empty() {
+                break;
+            }
+            self.receive_waiting(LAST_WORDS)?;
+            for (worker, why) in lost {
+                self.pool.unreachable(&worker, why, Instant::now());
             }
         }
         while let Some(news) = self.pool.poll_news() {

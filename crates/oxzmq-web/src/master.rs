@@ -166,11 +166,11 @@ impl Connections {
             let site = Arc::clone(&site);
             async move { site.answer(client, request).await }
         });
+        // Not `pipeline_flush`: it lifts the bound on what is buffered for a client that reads slowly.
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.config.header_timeout)
             .max_buf_size(BUFFER)
-            .pipeline_flush(true)
             .serve_connection(io, service);
         let mut stages = self.stages.clone();
         self.tasks.spawn(async move {

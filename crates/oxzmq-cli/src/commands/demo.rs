@@ -79,5 +79,8 @@ pub fn run(args: Args) -> ExitCode {
         Demo::Rrclient { endpoint } => rrclient::run(&endpoint, out),
         Demo::Rrbroker { front, back } => rrbroker::run(&front, &back, out),
     };
-    exit_code(result.map_err(anyhow::Error::from_boxed))
+    exit_code(result.map_err(|error| match error.downcast::<io::Error>() {
+        Ok(error) => anyhow::Error::new(*error),
+        Err(error) => anyhow::Error::from_boxed(error),
+    }))
 }

@@ -3,3 +3,6 @@
 
 pub mod bench;
 pub mod demo;
+pub mod master;
+pub mod serve;
+pub mod worker;

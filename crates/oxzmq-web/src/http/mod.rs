@@ -35,6 +35,8 @@ use range::Part;
 
 /// What is allowed on a file.
 const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+/// Most octets of a request's headers, names and values.
+const HEADERS_MAX: usize = 32 * 1024;
 /// How often a file that changes between its facts and its content is asked for again.
 const CHANGE_TRIES: u32 = 3;
 
@@ -50,6 +52,9 @@ struct Reply {
     headers: HeaderMap,
     content: Content,
 }
+
+/// An error is an answer too: one given early.
+type Early<T = ()> = Result<T, Box<Reply>>;
 
 enum Content {
     Whole(Bytes),
@@ -78,14 +83,11 @@ impl Site {
             remark: "client left",
         };
         let mut entry = Entry::new(self.log.clone(), line);
-        let reply = match self.reply(&request, &mut entry).await {
-            Ok(reply) | Err(reply) => reply,
-        };
+        let reply = self.reply(&request, &mut entry).await.unwrap_or_else(|early| *early);
         Ok(reply.into_response(entry, request.method() == Method::HEAD))
     }
 
-    /// `Err` is an answer too: one given early.
-    async fn reply<B>(&self, request: &Request<B>, entry: &mut Entry) -> Result<Reply, Reply> {
+    async fn reply<B>(&self, request: &Request<B>, entry: &mut Entry) -> Early<Reply> {
         check_head(request)?;
         check_method(request.method())?;
         let path = path::decode(request.uri().path()).map_err(|refused| match refused {
@@ -103,18 +105,18 @@ impl Site {
         })
     }
 
-    async fn fetch(&self, order: Order, entry: &mut Entry) -> Result<Answer, Reply> {
+    async fn fetch(&self, order: Order, entry: &mut Entry) -> Early<Answer> {
         match self.handle.fetch(order).await {
             Ok(answer) => {
                 entry.line.source = Some(answer.source.clone());
                 Ok(answer)
             }
-            Err(failure) => Err(Reply::failure(failure)),
+            Err(failure) => Err(Reply::failure(failure).into()),
         }
     }
 
     /// The facts first, then what the preconditions and the range leave of the content.
-    async fn conditional<B>(&self, request: &Request<B>, order: Order, entry: &mut Entry) -> Result<Reply, Reply> {
+    async fn conditional<B>(&self, request: &Request<B>, order: Order, entry: &mut Entry) -> Early<Reply> {
         let headers = request.headers();
         for _ in 0..CHANGE_TRIES {
             let facts = self.fetch(Order { head_only: true, ..order.clone() }, entry).await?;
@@ -153,35 +155,42 @@ impl Site {
                 _ => {}
             }
         }
-        Err(Reply::failure(Failure::Changed))
+        Err(Reply::failure(Failure::Changed).into())
     }
 }
 
 /// What the parser of HTTP leaves to its user.
-fn check_head<B>(request: &Request<B>) -> Result<(), Reply> {
+fn check_head<B>(request: &Request<B>) -> Early {
     let headers = request.headers();
     let hosts = headers.get_all(HOST).iter().count();
     if hosts > 1 || (hosts == 0 && request.version() >= HttpVersion::HTTP_11) {
-        return Err(Reply::page(StatusCode::BAD_REQUEST, "A request has exactly one Host header.").closing());
+        return Err(Reply::page(StatusCode::BAD_REQUEST, "A request has exactly one Host header.").closing().into());
     }
-    if headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING) {
-        let text = "A request has either Content-Length or Transfer-Encoding.";
-        return Err(Reply::page(StatusCode::BAD_REQUEST, text).closing());
+    // Whoever sends both Content-Length and this means to mislead somebody, and the parser has settled that
+    // already. Nobody needs chunks to ask for a file.
+    if headers.contains_key(TRANSFER_ENCODING) {
+        let text = "A request for a file has no body of unknown length.";
+        return Err(Reply::page(StatusCode::BAD_REQUEST, text).closing().into());
+    }
+    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if size > HEADERS_MAX {
+        let text = "The request's headers are longer than 32 KiB.";
+        return Err(Reply::page(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text).closing().into());
     }
     Ok(())
 }
 
-fn check_method(method: &Method) -> Result<(), Reply> {
+fn check_method(method: &Method) -> Early {
     let known = [Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::TRACE, Method::CONNECT];
     if [Method::GET, Method::HEAD].contains(method) {
         Ok(())
     } else if *method == Method::OPTIONS {
-        Err(Reply::bare(StatusCode::NO_CONTENT).with(ALLOW, ALLOWED))
+        Err(Reply::bare(StatusCode::NO_CONTENT).with(ALLOW, ALLOWED).into())
     } else if known.contains(method) {
         let reply = Reply::page(StatusCode::METHOD_NOT_ALLOWED, "Files can be read here, and nothing else.");
-        Err(reply.with(ALLOW, ALLOWED))
+        Err(reply.with(ALLOW, ALLOWED).into())
     } else {
-        Err(Reply::page(StatusCode::NOT_IMPLEMENTED, "This server does not know that method."))
+        Err(Reply::page(StatusCode::NOT_IMPLEMENTED, "This server does not know that method.").into())
     }
 }
 
@@ -226,10 +235,10 @@ impl Reply {
         let kind = HeaderValue::try_from(&head.kind).unwrap_or(HeaderValue::from_static(mime::UNKNOWN));
         let content = if head_only {
             Content::Withheld(head.version.size)
-        } else if content.len() as u64 == head.length {
-            Content::Whole(content)
-        } else {
+        } else if let Some(rest) = rest {
             Content::Streaming(head.length, content, rest)
+        } else {
+            Content::Whole(content)
         };
         Self { content, ..Self::bare(StatusCode::OK) }.with_validators(&head).with(CONTENT_TYPE, kind)
     }

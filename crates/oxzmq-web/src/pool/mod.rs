@@ -285,14 +285,12 @@ impl<C: Client> Pool<C> {
 
         let mut late = Vec::new();
         for (&ticket, request) in &self.requests {
-            match request.state {
-                State::Queued { since } if now.duration_since(since) >= self.limits.queue_wait => late.push(ticket),
-                State::InHand { since, .. } if request.is_owed() => {
-                    if now.duration_since(since) >= self.limits.patience {
-                        late.push(ticket);
-                    }
-                }
-                _ => {}
+            let late_since = match request.state {
+                State::Queued { since } => Some(since + self.limits.queue_wait),
+                State::InHand { since, .. } => request.is_owed().then(|| since + self.limits.patience),
+            };
+            if late_since.is_some_and(|time| now >= time) {
+                late.push(ticket);
             }
         }
         for ticket in late {

@@ -109,6 +109,15 @@ impl Case {
     }
 }
 
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Case::Throughput => "throughput",
+            Case::Latency => "latency",
+        })
+    }
+}
+
 impl fmt::Display for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -192,7 +201,7 @@ fn bench(args: &Args) -> Result<()> {
                             window: Window::new(seconds),
                         };
                         let sample = measure(candidate, &setup)
-                            .with_context(|| format!("{} by {transport}, {size} bytes", names[index]))?;
+                            .with_context(|| format!("{}: {case} over {transport}, {size} bytes", names[index]))?;
                         samples[index].push(sample);
                     }
                 }
@@ -243,6 +252,11 @@ fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
+/// On standard error; whether anybody reads it makes no difference.
+fn tell(text: fmt::Arguments<'_>) {
+    let _ = io::stderr().write_fmt(text);
+}
+
 /// What is going on, on standard error: one line that changes where that is a terminal, else one
 /// line per table.
 struct Progress {
@@ -262,16 +276,16 @@ impl Progress {
         self.done += 1;
         let (done, total) = (self.done, self.total);
         if self.terminal {
-            eprint!("\r\x1b[K[{done}/{total}] {transport} {case:?} {size} B: {name}");
+            tell(format_args!("\r\x1b[K[{done}/{total}] {transport} {case} {size} B: {name}"));
         } else if self.last != Some((transport, case)) {
-            eprintln!("[{done}/{total}] {transport} {case:?} ...");
+            tell(format_args!("[{done}/{total}] {transport} {case} ...\n"));
             self.last = Some((transport, case));
         }
     }
 
     fn clear(&self) {
         if self.terminal {
-            eprint!("\r\x1b[K");
+            tell(format_args!("\r\x1b[K"));
         }
     }
 
