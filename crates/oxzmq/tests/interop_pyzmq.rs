@@ -149,7 +149,7 @@ mod bodies {
     /// The peer sends this many small messages in a row.
     const BURST: u32 = 20_000;
 
-    pub fn req_rep(transport: Transport, binds: Binds) {
+    pub(crate) fn req_rep(transport: Transport, binds: Binds) {
         let mut pair = Pair::new(transport, binds, SocketType::Req, "REP");
         for message in shapes() {
             pair.ours.send(message.clone()).unwrap();
@@ -159,7 +159,7 @@ mod bodies {
         }
     }
 
-    pub fn rep_req(transport: Transport, binds: Binds) {
+    pub(crate) fn rep_req(transport: Transport, binds: Binds) {
         let mut pair = Pair::new(transport, binds, SocketType::Rep, "REQ");
         for message in shapes() {
             pair.they_send(&message);
@@ -170,7 +170,7 @@ mod bodies {
     }
 
     /// A REQ puts an empty frame before the request, and a ROUTER puts the sender before that.
-    pub fn req_router(transport: Transport, binds: Binds) {
+    pub(crate) fn req_router(transport: Transport, binds: Binds) {
         let mut pair = Pair::new(transport, binds, SocketType::Req, "ROUTER");
         for message in shapes() {
             pair.ours.send(message.clone()).unwrap();
@@ -186,7 +186,7 @@ mod bodies {
         }
     }
 
-    pub fn router_req(transport: Transport, binds: Binds) {
+    pub(crate) fn router_req(transport: Transport, binds: Binds) {
         let mut pair = Pair::new(transport, binds, SocketType::Router, "REQ");
         for message in shapes() {
             pair.they_send(&message);
@@ -199,7 +199,7 @@ mod bodies {
     }
 
     /// What stands before the empty frame is the way back, and comes back.
-    pub fn dealer_rep(transport: Transport, binds: Binds) {
+    pub(crate) fn dealer_rep(transport: Transport, binds: Binds) {
         let mut pair = Pair::new(transport, binds, SocketType::Dealer, "REP");
         for message in shapes() {
             let mut request = message.clone();
@@ -212,7 +212,7 @@ mod bodies {
         }
     }
 
-    pub fn rep_dealer(transport: Transport, binds: Binds) {
+    pub(crate) fn rep_dealer(transport: Transport, binds: Binds) {
         let mut pair = Pair::new(transport, binds, SocketType::Rep, "DEALER");
         for message in shapes() {
             let mut request = message.clone();
@@ -225,7 +225,7 @@ mod bodies {
         }
     }
 
-    pub fn dealer_router(transport: Transport, binds: Binds) {
+    pub(crate) fn dealer_router(transport: Transport, binds: Binds) {
         let mut pair = Pair::new(transport, binds, SocketType::Dealer, "ROUTER");
         for message in shapes() {
             pair.ours.send(message.clone()).unwrap();
@@ -236,7 +236,7 @@ mod bodies {
         }
     }
 
-    pub fn router_dealer(transport: Transport, binds: Binds) {
+    pub(crate) fn router_dealer(transport: Transport, binds: Binds) {
         let mut pair = Pair::new(transport, binds, SocketType::Router, "DEALER");
         for message in shapes() {
             pair.they_send(&message);
@@ -247,7 +247,7 @@ mod bodies {
         }
     }
 
-    pub fn dealer_dealer(transport: Transport, binds: Binds) {
+    pub(crate) fn dealer_dealer(transport: Transport, binds: Binds) {
         let mut pair = Pair::new(transport, binds, SocketType::Dealer, "DEALER");
         pair.forth();
         pair.back();
@@ -255,7 +255,7 @@ mod bodies {
 
     /// Two routers reach each other by names that they chose. Names have to be known before the
     /// connection is made, so this pair is made by hand.
-    pub fn router_router(transport: Transport, binds: Binds) {
+    pub(crate) fn router_router(transport: Transport, binds: Binds) {
         let context = Context::new();
         let ours = our_socket(&context, SocketType::Router);
         ours.set_routing_id("we").unwrap();
@@ -357,33 +357,33 @@ mod bodies {
         pair.peer.tell(&format!("subscribe {} {topic}", pair.theirs));
     }
 
-    pub fn pub_sub(transport: Transport, binds: Binds) {
+    pub(crate) fn pub_sub(transport: Transport, binds: Binds) {
         let mut pair = Pair::new(transport, binds, SocketType::Pub, "SUB");
         they_subscribe(&mut pair, "topic");
         publish(&mut pair);
     }
 
-    pub fn sub_pub(transport: Transport, binds: Binds) {
+    pub(crate) fn sub_pub(transport: Transport, binds: Binds) {
         let mut pair = Pair::new(transport, binds, SocketType::Sub, "PUB");
         pair.ours.subscribe("topic").unwrap();
         be_published_to(&mut pair);
     }
 
-    pub fn xpub_sub(transport: Transport, binds: Binds) {
+    pub(crate) fn xpub_sub(transport: Transport, binds: Binds) {
         let mut pair = Pair::new(transport, binds, SocketType::Xpub, "SUB");
         they_subscribe(&mut pair, "topic");
         assert_eq!(receive_from_subscriber(&mut pair), Message::from("\u{1}topic"));
         publish(&mut pair);
     }
 
-    pub fn xsub_pub(transport: Transport, binds: Binds) {
+    pub(crate) fn xsub_pub(transport: Transport, binds: Binds) {
         let mut pair = Pair::new(transport, binds, SocketType::Xsub, "PUB");
         pair.ours.send("\u{1}topic").unwrap();
         be_published_to(&mut pair);
     }
 
     /// Subscriptions, their end, and other messages all travel up; publications come down.
-    pub fn xpub_xsub(transport: Transport, binds: Binds) {
+    pub(crate) fn xpub_xsub(transport: Transport, binds: Binds) {
         let mut pair = Pair::new(transport, binds, SocketType::Xpub, "XSUB");
         for message in ["\u{1}topic", "\u{1}second", "\u{0}second", "something else"] {
             pair.they_send(&message.into());
@@ -392,7 +392,7 @@ mod bodies {
         publish(&mut pair);
     }
 
-    pub fn xsub_xpub(transport: Transport, binds: Binds) {
+    pub(crate) fn xsub_xpub(transport: Transport, binds: Binds) {
         let mut pair = Pair::new(transport, binds, SocketType::Xsub, "XPUB");
         for message in ["\u{1}topic", "\u{1}second", "\u{0}second", "something else"] {
             pair.ours.send(message).unwrap();
@@ -403,7 +403,7 @@ mod bodies {
 
     /// Many small messages are packed differently from a few; they stay in order, and a receiver
     /// that is slower than the sender loses none.
-    pub fn push_pull(transport: Transport, binds: Binds) {
+    pub(crate) fn push_pull(transport: Transport, binds: Binds) {
         let mut pair = Pair::new(transport, binds, SocketType::Push, "PULL");
         pair.forth();
         let (ours, peer) = (&pair.ours, &mut pair.peer);
@@ -419,7 +419,7 @@ mod bodies {
         });
     }
 
-    pub fn pull_push(transport: Transport, binds: Binds) {
+    pub(crate) fn pull_push(transport: Transport, binds: Binds) {
         let mut pair = Pair::new(transport, binds, SocketType::Pull, "PUSH");
         pair.back();
         pair.peer.begin(&format!("burst PUSH {BURST}"));
@@ -429,7 +429,7 @@ mod bodies {
         pair.peer.end();
     }
 
-    pub fn pair_pair(transport: Transport, binds: Binds) {
+    pub(crate) fn pair_pair(transport: Transport, binds: Binds) {
         let mut pair = Pair::new(transport, binds, SocketType::Pair, "PAIR");
         pair.forth();
         pair.back();

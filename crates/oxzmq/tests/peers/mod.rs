@@ -18,7 +18,7 @@ const NEEDED: &str = "the interop tests need libzmq and its Python binding for /
     (OXZMQ_TEST_PYTHON names another Python)";
 
 /// The peer; killed when dropped.
-pub struct Peer {
+pub(crate) struct Peer {
     process: Child,
     commands: ChildStdin,
     answers: Receiver<String>,
@@ -26,7 +26,7 @@ pub struct Peer {
 
 impl Peer {
     /// Start one.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let python = std::env::var("OXZMQ_TEST_PYTHON").unwrap_or("/usr/bin/python3".into());
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/peer.py");
         let mut process = Command::new(&python)
@@ -53,12 +53,12 @@ impl Peer {
     }
 
     /// Have the peer do something without waiting for its answer.
-    pub fn begin(&mut self, command: &str) {
+    pub(crate) fn begin(&mut self, command: &str) {
         writeln!(self.commands, "{command}").expect("the peer reads commands");
     }
 
     /// The answer to what was begun.
-    pub fn end(&mut self) -> String {
+    pub(crate) fn end(&mut self) -> String {
         let line = self.answers.recv_timeout(PATIENCE).expect("an answer from the peer");
         match line.strip_prefix("ok") {
             Some(answer) => answer.trim().to_owned(),
@@ -67,29 +67,29 @@ impl Peer {
     }
 
     /// Have the peer do something.
-    pub fn tell(&mut self, command: &str) -> String {
+    pub(crate) fn tell(&mut self, command: &str) -> String {
         self.begin(command);
         self.end()
     }
 
     /// Make a socket named like its type.
-    pub fn socket(&mut self, kind: &str) {
+    pub(crate) fn socket(&mut self, kind: &str) {
         self.tell(&format!("socket {kind} {kind}"));
     }
 
     /// Send a message from the socket `name`.
-    pub fn send(&mut self, name: &str, message: &Message) {
+    pub(crate) fn send(&mut self, name: &str, message: &Message) {
         let frames: Vec<String> = message.frames().iter().map(encode).collect();
         self.tell(&format!("send {name} {}", frames.join(" ")));
     }
 
     /// Receive a message on the socket `name`.
-    pub fn recv(&mut self, name: &str) -> Message {
+    pub(crate) fn recv(&mut self, name: &str) -> Message {
         self.tell(&format!("recv {name}")).split(' ').map(decode).collect()
     }
 
     /// Kill it as a crash would, and wait until it is gone.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.process.kill().expect("the peer was running");
         self.process.wait().expect("the peer is ours");
     }
@@ -103,12 +103,12 @@ impl Drop for Peer {
 }
 
 /// Bytes that are told by their number; no byte of it repeats in steps of a power of two.
-pub fn pattern(size: usize) -> Frame {
+pub(crate) fn pattern(size: usize) -> Frame {
     Frame::from((0..=250).cycle().take(size).collect::<Vec<u8>>())
 }
 
 /// A frame as a word.
-pub fn encode(frame: &Frame) -> String {
+pub(crate) fn encode(frame: &Frame) -> String {
     if frame.len() > 1000 && *frame == pattern(frame.len()) {
         return format!("~{}", frame.len());
     }
@@ -119,7 +119,7 @@ pub fn encode(frame: &Frame) -> String {
 }
 
 /// A word as a frame.
-pub fn decode(word: &str) -> Frame {
+pub(crate) fn decode(word: &str) -> Frame {
     if let Some(size) = word.strip_prefix('~') {
         return pattern(size.parse().expect("a size"));
     }
