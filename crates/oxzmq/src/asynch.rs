@@ -14,37 +14,67 @@ use oxzmq_proto::Message;
 
 use crate::core::{Core, Want};
 use crate::error::{ErrorKind, Result, SendError};
+use crate::wakers::Ticket;
+
+/// A core and the entry among its wakers that is taken back in the end.
+struct Waiting<'a> {
+    core: &'a Arc<Core>,
+    /// `None` until it has had to wait.
+    ticket: Option<Ticket>,
+}
+
+impl<'a> Waiting<'a> {
+    fn at(core: &'a Arc<Core>) -> Self {
+        Self { core, ticket: None }
+    }
+
+    fn poll_recv(&mut self, cx: &Context<'_>) -> Option<Result<Message>> {
+        self.core.poll_recv(cx.waker(), &mut self.ticket)
+    }
+
+    fn poll_send(&mut self, message: Message, cx: &Context<'_>) -> Result<Result<(), SendError>, Message> {
+        self.core.poll_send(message, cx.waker(), &mut self.ticket)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = &self.ticket {
+            self.core.forget_waker(ticket);
+        }
+    }
+}
 
 /// The future of [`Socket::recv_async`](crate::Socket::recv_async).
 #[must_use = "futures do nothing unless awaited"]
 pub struct RecvFuture<'a> {
-    core: &'a Arc<Core>,
+    waiting: Waiting<'a>,
 }
 
 impl<'a> RecvFuture<'a> {
     pub(crate) fn new(core: &'a Arc<Core>) -> Self {
-        Self { core }
+        Self { waiting: Waiting::at(core) }
     }
 }
 
 impl Future for RecvFuture<'_> {
     type Output = Result<Message>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.core.poll_recv(cx.waker()).map_or(Poll::Pending, Poll::Ready)
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.waiting.poll_recv(cx).map_or(Poll::Pending, Poll::Ready)
     }
 }
 
 /// The future of [`Socket::send_async`](crate::Socket::send_async).
 #[must_use = "futures do nothing unless awaited"]
 pub struct SendFuture<'a> {
-    core: &'a Arc<Core>,
+    waiting: Waiting<'a>,
     message: Option<Message>,
 }
 
 impl<'a> SendFuture<'a> {
     pub(crate) fn new(core: &'a Arc<Core>, message: Message) -> Self {
-        Self { core, message: Some(message) }
+        Self { waiting: Waiting::at(core), message: Some(message) }
     }
 }
 
@@ -55,7 +85,7 @@ impl Future for SendFuture<'_> {
     /// When polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let message = self.message.take().expect("a future is not polled after it was ready");
-        match self.core.poll_send(message, cx.waker()) {
+        match self.waiting.poll_send(message, cx) {
             Ok(result) => Poll::Ready(result),
             Err(message) => {
                 self.message = Some(message);
@@ -68,13 +98,13 @@ impl Future for SendFuture<'_> {
 /// The stream of [`Socket::stream`](crate::Socket::stream).
 #[must_use = "streams do nothing unless polled"]
 pub struct MessageStream<'a> {
-    core: &'a Arc<Core>,
+    waiting: Waiting<'a>,
     ended: bool,
 }
 
 impl<'a> MessageStream<'a> {
     pub(crate) fn new(core: &'a Arc<Core>) -> Self {
-        Self { core, ended: false }
+        Self { waiting: Waiting::at(core), ended: false }
     }
 }
 
@@ -85,7 +115,7 @@ impl Stream for MessageStream<'_> {
         if self.ended {
             return Poll::Ready(None);
         }
-        let Some(result) = self.core.poll_recv(cx.waker()) else { return Poll::Pending };
+        let Some(result) = self.waiting.poll_recv(cx) else { return Poll::Pending };
         if let Err(error) = &result {
             // REQ and REP out of turn can be mended; these cannot.
             self.ended = matches!(error.kind(), ErrorKind::Terminated | ErrorKind::Closed | ErrorKind::NotSupported);
@@ -97,21 +127,21 @@ impl Stream for MessageStream<'_> {
 /// The sink of [`Socket::sink`](crate::Socket::sink). It holds at most one message that no peer has room for.
 #[must_use = "sinks do nothing unless polled"]
 pub struct MessageSink<'a> {
-    core: &'a Arc<Core>,
-    waiting: Option<Message>,
+    waiting: Waiting<'a>,
+    held: Option<Message>,
 }
 
 impl<'a> MessageSink<'a> {
     pub(crate) fn new(core: &'a Arc<Core>) -> Self {
-        Self { core, waiting: None }
+        Self { waiting: Waiting::at(core), held: None }
     }
 
-    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-        let Some(message) = self.waiting.take() else { return Poll::Ready(Ok(())) };
-        match self.core.poll_send(message, cx.waker()) {
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        let Some(message) = self.held.take() else { return Poll::Ready(Ok(())) };
+        match self.waiting.poll_send(message, cx) {
             Ok(result) => Poll::Ready(result),
             Err(message) => {
-                self.waiting = Some(message);
+                self.held = Some(message);
                 Poll::Pending
             }
         }
@@ -122,11 +152,13 @@ impl Sink<Message> for MessageSink<'_> {
     type Error = SendError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-        if self.poll_waiting(cx)?.is_pending() {
+        if self.poll_held(cx)?.is_pending() {
             return Poll::Pending;
         }
         // A REP without a request is not ready, nor is a socket without a peer that has room.
-        match self.core.readiness(Want::SEND, Some(cx.waker())) {
+        let Waiting { core, ticket } = &mut self.waiting;
+        let ticket = ticket.get_or_insert_with(Ticket::new);
+        match core.readiness(Want::SEND, Some((cx.waker(), ticket))) {
             Ok(ready) if ready.send => Poll::Ready(Ok(())),
             Ok(_) => Poll::Pending,
             Err(error) => Poll::Ready(Err(SendError::new(error, Message::new()))),
@@ -134,17 +166,17 @@ impl Sink<Message> for MessageSink<'_> {
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), SendError> {
-        self.waiting = Some(message);
+        self.held = Some(message);
         // Sent now if possible, so that `poll_flush` finds nothing to do.
         let waker = std::task::Waker::noop();
-        match self.poll_waiting(&mut Context::from_waker(waker)) {
+        match self.poll_held(&mut Context::from_waker(waker)) {
             Poll::Ready(result) => result,
             Poll::Pending => Ok(()),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-        self.poll_waiting(cx)
+        self.poll_held(cx)
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {

@@ -57,6 +57,7 @@ mod socket;
 mod sync;
 mod sys;
 mod transport;
+mod wakers;
 
 pub use asynch::{MessageSink, MessageStream, RecvFuture, SendFuture};
 pub use context::{Context, ContextBuilder, DEFAULT_MAX_SOCKETS};

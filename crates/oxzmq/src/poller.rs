@@ -12,6 +12,7 @@ use crate::core::{Core, Net, Want};
 use crate::error::{Error, Result};
 use crate::socket::Socket;
 use crate::sys::{self, WakeFd};
+use crate::wakers::Ticket;
 
 /// What to wait for on a socket or descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -100,11 +101,14 @@ enum Source<'a> {
 }
 
 /// Wakes a poller from sockets that it cannot lead: inproc ones, and those that another thread leads.
-struct PollWaker(WakeFd);
+struct PollWaker {
+    fd: WakeFd,
+    ticket: Ticket,
+}
 
 impl Wake for PollWaker {
     fn wake(self: Arc<Self>) {
-        self.0.wake();
+        self.fd.wake();
     }
 }
 
@@ -156,7 +160,7 @@ impl<'a> Poller<'a> {
     }
 
     /// What the sockets have; registers the waker, if given, with those that have nothing.
-    fn ready(&self, waker: Option<&Waker>) -> Result<Vec<PollEvent>> {
+    fn ready(&self, waker: Option<(&Waker, &Ticket)>) -> Result<Vec<PollEvent>> {
         let mut events = Vec::new();
         for item in &self.items {
             if let Source::Socket(core) = item.source {
@@ -187,11 +191,11 @@ impl<'a> Poller<'a> {
         for ((core, net), ready) in led.iter().zip(ready_sets) {
             core.end_lead_for_poller(net, ready);
         }
-        if let Some(waker) = self.waker.clone().filter(|_| !alone).map(Waker::from) {
+        if let Some(waker) = self.waker.as_ref().filter(|_| !alone) {
             // A socket that never becomes ready would keep it, and its descriptor, for ever.
             for item in &self.items {
                 if let Source::Socket(core) = item.source {
-                    core.forget_waker(&waker);
+                    core.forget_waker(&waker.ticket);
                 }
             }
         }
@@ -212,15 +216,17 @@ impl<'a> Poller<'a> {
     ) -> Result<(Vec<bool>, Result<Vec<PollEvent>>)> {
         if self.waker.is_none() && !alone {
             let wake = WakeFd::new().map_err(|error| Error::from_os(&error, "cannot poll"))?;
-            self.waker = Some(Arc::new(PollWaker(wake)));
+            self.waker = Some(Arc::new(PollWaker { fd: wake, ticket: Ticket::new() }));
         }
         // Registered first, looked at after: whatever arrives from here on writes the descriptor or is seen now.
         let timeout = if alone {
             // Leading is in force, so what came before it is seen here and what comes later is in the sets.
             if self.ready(None)?.is_empty() { timeout } else { Some(Duration::ZERO) }
         } else {
-            let waker = self.waker.clone().map(Waker::from);
-            if self.ready(waker.as_ref())?.is_empty() { timeout } else { Some(Duration::ZERO) }
+            let poll_waker = self.waker.clone();
+            let waker = poll_waker.clone().map(Waker::from);
+            let registration = waker.as_ref().zip(poll_waker.as_ref().map(|waker| &waker.ticket));
+            if self.ready(registration)?.is_empty() { timeout } else { Some(Duration::ZERO) }
         };
         let mut fds: Vec<PollFd<'_>> = led.iter().map(|(_, net)| PollFd::new(&net.set, PollFlags::IN)).collect();
         let first_plain = fds.len();
@@ -235,7 +241,7 @@ impl<'a> Poller<'a> {
         fds.extend(plain.iter().map(|(_, interest, fd)| PollFd::from_borrowed_fd(*fd, interest.flags())));
         let waker = self.waker.as_ref().filter(|_| !alone);
         if let Some(waker) = waker {
-            fds.push(PollFd::from_borrowed_fd(waker.0.as_fd(), PollFlags::IN));
+            fds.push(PollFd::from_borrowed_fd(waker.fd.as_fd(), PollFlags::IN));
         }
         match poll(&mut fds, timeout.map(sys::timespec).as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -244,7 +250,7 @@ impl<'a> Poller<'a> {
         if let Some(waker) = waker
             && fds.last().is_some_and(|fd| fd.revents().contains(PollFlags::IN))
         {
-            waker.0.reset();
+            waker.fd.reset();
         }
         let sets = fds[..first_plain].iter().map(|fd| !fd.revents().is_empty()).collect();
         let events = plain

@@ -267,3 +267,19 @@ fn two_receives_of_one_task_on_one_socket_both_complete() {
         }
     });
 }
+
+#[test]
+fn futures_that_were_dropped_leave_no_wakers_behind() {
+    let context = TestContext::new();
+    let (pull, push) = (context.socket(SocketType::Pull), context.socket(SocketType::Push));
+    let wakes = Arc::new(CountWakes::default());
+    for _ in 0..100 {
+        assert!(poll_once(pin!(pull.recv_async()), &wakes).is_pending());
+        assert!(poll_once(pin!(push.send_async("x")), &wakes).is_pending());
+        let mut stream = pull.stream();
+        assert!(poll_once(pin!(std::future::poll_fn(|cx| Pin::new(&mut stream).poll_next(cx))), &wakes).is_pending());
+        let mut sink = push.sink();
+        assert!(poll_once(pin!(std::future::poll_fn(|cx| Pin::new(&mut sink).poll_ready(cx))), &wakes).is_pending());
+    }
+    assert_eq!(Arc::strong_count(&wakes), 1);
+}

@@ -13,6 +13,7 @@ use crate::error::{Result, SendError};
 use crate::pattern::NotSent;
 use crate::peers::Wakes;
 use crate::session::clock;
+use crate::wakers::Ticket;
 
 impl Core {
     pub(crate) fn recv(self: &Arc<Self>, mut until: Until) -> Result<Message> {
@@ -92,7 +93,7 @@ impl Core {
     }
 
     /// Receives, or arranges for `waker` to be woken when it is worth another try.
-    pub(crate) fn poll_recv(self: &Arc<Self>, waker: &Waker) -> Option<Result<Message>> {
+    pub(crate) fn poll_recv(self: &Arc<Self>, waker: &Waker, ticket: &mut Option<Ticket>) -> Option<Result<Message>> {
         loop {
             let mut state = self.state.lock();
             if let Err(error) = state.alive() {
@@ -101,7 +102,7 @@ impl Core {
             let got = state.pattern_recv().transpose();
             if got.is_none() {
                 let Some(work) = state.take_work() else {
-                    push_waker(&mut state.recv_wakers, waker);
+                    state.recv_wakers.register(ticket.get_or_insert_with(Ticket::new), waker);
                     return None;
                 };
                 drop(state);
@@ -118,6 +119,7 @@ impl Core {
         self: &Arc<Self>,
         mut message: Message,
         waker: &Waker,
+        ticket: &mut Option<Ticket>,
     ) -> Result<Result<(), SendError>, Message> {
         message.set_properties(None);
         loop {
@@ -130,7 +132,7 @@ impl Core {
                 Err(NotSent::Refused(kind, back)) => Err(SendError::new(kind, back)),
                 Err(NotSent::Full(back)) => {
                     let Some(work) = state.take_work() else {
-                        push_waker(&mut state.send_wakers, waker);
+                        state.send_wakers.register(ticket.get_or_insert_with(Ticket::new), waker);
                         return Err(back);
                     };
                     drop(state);
@@ -145,7 +147,7 @@ impl Core {
     }
 
     /// What a call would find now. Registers `waker`, if given, for what does not hold.
-    pub(crate) fn readiness(self: &Arc<Self>, want: Want, waker: Option<&Waker>) -> Result<Want> {
+    pub(crate) fn readiness(self: &Arc<Self>, want: Want, waker: Option<(&Waker, &Ticket)>) -> Result<Want> {
         let mut state = self.state.lock();
         loop {
             state.alive()?;
@@ -156,23 +158,24 @@ impl Core {
                 state = self.state.lock();
                 continue;
             }
-            if let Some(waker) = waker {
+            if let Some((waker, ticket)) = waker {
                 if want.recv && !ready.recv {
-                    push_waker(&mut state.recv_wakers, waker);
+                    state.recv_wakers.register(ticket, waker);
                 }
                 if want.send && !ready.send {
-                    push_waker(&mut state.send_wakers, waker);
+                    state.send_wakers.register(ticket, waker);
                 }
             }
             return Ok(ready);
         }
     }
 
-    /// Takes back what [`Core::readiness`] registered.
-    pub(crate) fn forget_waker(&self, waker: &Waker) {
+    /// Takes back what was registered under a ticket.
+    pub(crate) fn forget_waker(&self, ticket: &Ticket) {
         let mut state = self.state.lock();
-        state.recv_wakers.retain(|known| !known.will_wake(waker));
-        state.send_wakers.retain(|known| !known.will_wake(waker));
+        let wakers = (state.recv_wakers.forget(ticket), state.send_wakers.forget(ticket));
+        drop(state);
+        drop(wakers); // perhaps the last reference to a task, so not under the lock
     }
 
     pub(crate) fn subscribe(&self, prefix: Frame, add: bool) -> Result<()> {
@@ -230,12 +233,5 @@ impl Core {
         if (state.send_sleepers > 0 || leader.send) && (lead || state.ready(Want::SEND).send) {
             self.wake_sender(state);
         }
-    }
-}
-
-/// Keeps one entry for each task, however often it asks.
-fn push_waker(wakers: &mut Vec<Waker>, waker: &Waker) {
-    if !wakers.iter().any(|known| known.will_wake(waker)) {
-        wakers.push(waker.clone());
     }
 }

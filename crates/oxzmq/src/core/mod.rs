@@ -23,7 +23,6 @@ mod wait;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use oxzmq_proto::{Message, SocketType};
@@ -39,6 +38,7 @@ use crate::peers::{Peers, Wake, Wakes};
 use crate::reactor::Reactor;
 use crate::session::Session;
 use crate::sys::{PollSet, WakeFd};
+use crate::wakers::Wakers;
 
 /// Token of the wake-up descriptor in a socket's poll set; no [`PeerId`] has it.
 const WAKE_TOKEN: u64 = u64::MAX;
@@ -148,8 +148,8 @@ struct State {
     /// What the thread that waits on the poll set waits for.
     leader: Option<Want>,
     lease: Lease,
-    recv_wakers: Vec<Waker>,
-    send_wakers: Vec<Waker>,
+    recv_wakers: Wakers,
+    send_wakers: Wakers,
     /// Connections whose messages gather: flushed by the next thread that finds nothing to do.
     deferred: Vec<Arc<Session>>,
 }
@@ -180,8 +180,8 @@ impl Core {
                 send_sleepers: 0,
                 leader: None,
                 lease: Lease::default(),
-                recv_wakers: Vec::new(),
-                send_wakers: Vec::new(),
+                recv_wakers: Wakers::default(),
+                send_wakers: Wakers::default(),
                 deferred: Vec::new(),
             }),
             recv_cond: Condvar::new(),
@@ -365,10 +365,10 @@ impl State {
     fn wake_tasks(&mut self, want: Want) {
         let Self { recv_wakers, send_wakers, peers, .. } = self;
         if want.recv {
-            recv_wakers.drain(..).for_each(|waker| peers.wake(Wake::Task(waker)));
+            recv_wakers.drain().for_each(|waker| peers.wake(Wake::Task(waker)));
         }
         if want.send {
-            send_wakers.drain(..).for_each(|waker| peers.wake(Wake::Task(waker)));
+            send_wakers.drain().for_each(|waker| peers.wake(Wake::Task(waker)));
         }
     }
 }

@@ -1,0 +1,48 @@
+//! The tasks that wait at a socket.
+//!
+//! Each future (stream, sink, poller) that waits holds a [`Ticket`] and takes its entry back when it is
+//! dropped or done: a socket on which nothing happens would otherwise collect the wakers of all that ever
+//! gave up waiting. Wakers alone do not tell who registered them, because the futures of one task share one.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
+
+/// Names one waiting future, in the whole process.
+#[derive(Debug)]
+pub(crate) struct Ticket(u64);
+
+impl Ticket {
+    pub(crate) fn new() -> Self {
+        // Only uniqueness counts.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Wakers(Vec<(u64, Waker)>);
+
+impl Wakers {
+    /// Keeps the latest waker of each ticket.
+    pub(crate) fn register(&mut self, ticket: &Ticket, waker: &Waker) {
+        match self.0.iter_mut().find(|(known, _)| *known == ticket.0) {
+            Some((_, known)) => known.clone_from(waker),
+            None => self.0.push((ticket.0, waker.clone())),
+        }
+    }
+
+    /// Takes an entry back; the caller drops the waker once no lock is held.
+    pub(crate) fn forget(&mut self, ticket: &Ticket) -> Option<Waker> {
+        let at = self.0.iter().position(|(known, _)| *known == ticket.0)?;
+        Some(self.0.swap_remove(at).1)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of them, to be woken: whoever is not served registers again.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Waker> + '_ {
+        self.0.drain(..).map(|(_, waker)| waker)
+    }
+}
