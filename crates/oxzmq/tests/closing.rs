@@ -233,3 +233,30 @@ fn the_other_end_of_inproc_keeps_what_it_was_sent() {
     assert_eq!(drain(&pull).len(), 10);
     assert_eq!(pull.stats().peers, 0);
 }
+
+/// Writing to a peer that has gone fails; what it had sent must not go with it.
+#[test]
+fn a_failed_write_costs_nothing_that_was_received() {
+    const MESSAGES: u32 = 200;
+    let context = TestContext::new();
+    let stays = context.socket(SocketType::Dealer);
+    stays.set_recv_hwm(5).unwrap();
+    stays.set_send_hwm(5).unwrap();
+    let endpoint = stays.bind("tcp://127.0.0.1:*").unwrap();
+    let leaving = Context::new();
+    let leaves = leaving.socket(SocketType::Dealer).unwrap();
+    leaves.connect(&endpoint).unwrap();
+    for number in 0..MESSAGES {
+        leaves.send(number.to_string()).unwrap();
+    }
+    let first = stays.recv_deadline(Instant::now() + ms(5000)).unwrap();
+    assert_eq!(first.to_text_lossy(), "0");
+    drop(leaves);
+    drop(leaving); // waits until all is with the kernel
+    // Once writing has failed, nothing is taken from the queue any more.
+    while stays.send_deadline("anybody there?", Instant::now() + ms(50)).is_ok() {}
+    for number in 1..MESSAGES {
+        let message = stays.recv_deadline(Instant::now() + ms(5000)).unwrap();
+        assert_eq!(message.to_text_lossy(), number.to_string());
+    }
+}

@@ -109,6 +109,8 @@ struct Tx {
     out: OutBuf,
     /// The kernel takes no more; its readiness will bring somebody back.
     blocked: bool,
+    /// The peer takes no more; the receiving half will find the end.
+    broken: bool,
     /// A raw connection that is to be closed once `out` is written.
     hang_up: bool,
 }
@@ -236,6 +238,7 @@ impl Session {
             }
             tx.link = Some(Arc::clone(&link));
             tx.blocked = false;
+            tx.broken = false;
             rx.link = Some(Arc::clone(&link));
             rx.leftover = leftover;
             rx.leftover_start = 0;
@@ -323,6 +326,7 @@ impl Session {
             tx.out.clear();
             tx.out.shrink();
             tx.blocked = false;
+            tx.broken = false;
             rx.link = None;
             rx.decoder = None;
             rx.leftover = Vec::new();
@@ -443,6 +447,10 @@ impl Session {
         } else if let (Some(linger), Some(net)) = (linger, self.core.existing_net()) {
             net.reactor.linger_until(self, linger);
         }
+    }
+
+    fn is_open(&self) -> bool {
+        *self.life.lock() == Life::Open
     }
 
     pub(crate) fn is_finished(&self) -> bool {

@@ -83,7 +83,10 @@ impl Session {
 
     fn send_step(&self, tx: &mut Tx, room: &mut bool) -> Next {
         let Some(link) = tx.link.clone() else { return Next::Wait };
-        if tx.blocked {
+        if tx.broken && !self.is_open() {
+            return Next::Lost(link, Lost::Os(Errno::PIPE.into()));
+        }
+        if tx.blocked || tx.broken {
             return Next::Wait;
         }
         self.encode(tx, room);
@@ -102,6 +105,13 @@ impl Session {
                 Next::Wait
             }
             Err(Errno::INTR) => Next::Again,
+            // The peer has gone, but what it sent before may still be unread. The receiving half comes to the end
+            // of it in its own time, and that ends the connection.
+            Err(Errno::PIPE | Errno::CONNRESET) if self.is_open() => {
+                tx.broken = true;
+                tx.out.clear();
+                Next::Wait
+            }
             Err(error) => Next::Lost(link, Lost::Os(error.into())),
         }
     }
