@@ -138,7 +138,10 @@ fn proxies() {
     let (pull, push) = context.inproc_pair(SocketType::Pull, SocketType::Push);
     let (sink, source) = context.inproc_pair(SocketType::Pull, SocketType::Push);
     thread::scope(|scope| {
+        let without = descriptors();
         scope.spawn(|| proxy(&pull, &source, None).unwrap_err());
+        // It makes its one descriptor when it first waits.
+        until("the proxy waits", || descriptors() > without);
         leaves_nothing("a proxy's waits", || {
             for n in 0..50 {
                 push.send(n.to_string()).unwrap();

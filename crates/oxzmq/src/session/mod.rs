@@ -377,19 +377,20 @@ impl Session {
         match &self.origin {
             Origin::Accepted { .. } => self.finish(),
             Origin::Connector { connector, keep } => {
-                let retry = !fatal && connector.reconnects();
-                if !*keep || !retry {
-                    self.finish();
-                } else if let Some(peer) = self.peer() {
-                    self.core.unlink(peer);
-                }
-                if retry {
+                if !fatal && connector.reconnects() {
+                    if !*keep {
+                        self.finish();
+                    } else if let Some(peer) = self.peer() {
+                        self.core.unlink(peer);
+                    }
                     connector.retry();
                 } else {
+                    // The endpoint first: whoever sees that the peer is gone finds no endpoint either.
                     connector.give_up();
                     if !matches!(why, Lost::Protocol(_)) {
                         self.core.endpoints.lock().forget(connector);
                     }
+                    self.finish();
                 }
             }
         }
