@@ -79,7 +79,11 @@ pub(crate) fn table(rows: &[Row]) -> String {
 
 impl Series {
     fn cell(&self) -> String {
-        let spread = format!("±{:.0} %", self.spread * 50.0);
+        // One round tells nothing of how far they differ.
+        let spread = match self.rounds.len() {
+            0 | 1 => String::new(),
+            _ => format!("±{:.0} %", self.spread * 50.0),
+        };
         let p99 = |sample: &Sample| match *sample {
             Sample::Latency { p99_us, .. } => Some(p99_us),
             Sample::Throughput { .. } => None,
