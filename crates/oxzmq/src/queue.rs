@@ -125,8 +125,8 @@ impl Queue {
             inner.bytes = 0;
             keep_last_part(&mut message);
         } else if inner.room() == 0 {
-            inner.producer_blocked = true;
-            let wake = std::mem::replace(&mut inner.wake_at, NEVER) != NEVER;
+            let wake = !std::mem::replace(&mut inner.producer_blocked, true);
+            inner.wake_at = NEVER;
             return Push::Full { message, wake };
         }
         inner.bytes += message.byte_len() + PER_MESSAGE;

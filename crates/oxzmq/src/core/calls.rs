@@ -88,6 +88,10 @@ impl Core {
                 }
             }
         };
+        if waited {
+            // Waiting for room is part of sending, not time in which nothing was sent.
+            self.last_burst.store(clock(), Ordering::Relaxed);
+        }
         self.leave(state, waited);
         result
     }

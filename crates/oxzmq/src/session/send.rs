@@ -28,6 +28,9 @@ const FLOOD_GAP: Duration = Duration::from_micros(20);
 /// thread at once.
 const FLOOD_STREAK: u32 = 6;
 
+/// More sends in quick succession say no more; four pauses in a row end the longest flood.
+const LONGEST_STREAK: u32 = 16 * FLOOD_STREAK - 1;
+
 /// Bytes that a flood gathers before they are written.
 const GATHER: usize = 32 * 1024;
 
@@ -39,11 +42,14 @@ impl Session {
             return self.flush();
         }
         let since = self.core.idle_nanos().saturating_sub(self.last_flush.load(Ordering::Relaxed));
+        let streak = self.streak.load(Ordering::Relaxed);
         if since >= nanos(FLOOD_GAP) {
-            self.streak.store(0, Ordering::Relaxed);
+            // One pause does not end a flood: its sender may have lost the processor for a moment.
+            self.streak.store(streak / 2, Ordering::Relaxed);
             return self.flush();
         }
-        if self.streak.fetch_add(1, Ordering::Relaxed) < FLOOD_STREAK {
+        self.streak.store((streak + 1).min(LONGEST_STREAK), Ordering::Relaxed);
+        if streak < FLOOD_STREAK {
             return net.reactor.flush(Arc::clone(self));
         }
         if !self.outbound.gather(GATHER) {
