@@ -128,7 +128,14 @@ impl Handshake {
         let mechanism = padded(mechanism::name(&config));
         let id_len = config.routing_id.len();
         let greeting = Greeting::new(config.socket_type, id_len, mechanism, &mut output);
-        Handshake { config, phase: Phase::Greeting(greeting), output, written: 0, frame: Vec::new(), granted: Properties::new() }
+        Handshake {
+            config,
+            phase: Phase::Greeting(greeting),
+            output,
+            written: 0,
+            frame: Vec::new(),
+            granted: Properties::new(),
+        }
     }
 
     /// Take in what was read; returns how much of it belongs to the handshake. What follows is

@@ -9,8 +9,8 @@
 
 use bytes::Bytes;
 
-use super::crypto::{Dryoc, MAC, NONCE, Primitives, SharedKey};
 use super::counted;
+use super::crypto::{Dryoc, MAC, NONCE, Primitives, SharedKey};
 use crate::header::{COMMAND, Header, MAX_HEADER, MORE};
 use crate::{Frame, OutBuf, ProtocolError, Version, command};
 
