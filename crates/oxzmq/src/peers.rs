@@ -156,9 +156,10 @@ impl Wakes {
 }
 
 /// Why a message could not be queued for a peer.
+#[derive(Debug)]
 pub(crate) enum PushError {
-    Full(Message),
-    Gone(Message),
+    Full,
+    Gone,
 }
 
 pub(crate) struct Peers {
@@ -226,34 +227,27 @@ impl Peers {
         self.slots.iter().filter(|slot| slot.peer.as_ref().is_some_and(|peer| !peer.gone)).count()
     }
 
-    /// Queues a message for a peer.
+    /// Queues a message for a peer, and leaves an empty one in its place.
     #[inline]
-    pub(crate) fn push(&mut self, id: PeerId, message: Message) -> Result<(), PushError> {
-        let Some(peer) = self.get_mut(id) else { return Err(PushError::Gone(message)) };
+    pub(crate) fn push(&mut self, id: PeerId, message: &mut Message) -> Result<(), PushError> {
+        let Some(peer) = self.get_mut(id) else { return Err(PushError::Gone) };
         if peer.gone {
-            return Err(PushError::Gone(message));
+            return Err(PushError::Gone);
         }
-        match peer.outbound.push(message) {
-            Push::Queued { wake } => {
-                if wake {
-                    let far = Arc::clone(&peer.far);
-                    self.wakes.0.push(Wake::Data(far));
-                }
-                Ok(())
-            }
-            Push::Full { message, wake } => {
-                if wake {
-                    let far = Arc::clone(&peer.far);
-                    self.wakes.0.push(Wake::Data(far));
-                }
-                Err(PushError::Full(message))
-            }
-            Push::Closed(message) => Err(PushError::Gone(message)),
+        let (wake, result) = match peer.outbound.push(message) {
+            Push::Queued { wake } => (wake, Ok(())),
+            Push::Full { wake } => (wake, Err(PushError::Full)),
+            Push::Closed => (false, Err(PushError::Gone)),
+        };
+        if wake {
+            let far = Arc::clone(&peer.far);
+            self.wakes.0.push(Wake::Data(far));
         }
+        result
     }
 
     /// Queues a message, or drops and counts it: for patterns that never wait.
-    pub(crate) fn push_or_drop(&mut self, id: PeerId, message: Message) {
+    pub(crate) fn push_or_drop(&mut self, id: PeerId, message: &mut Message) {
         if self.push(id, message).is_err() {
             self.dropped += 1;
         }
@@ -276,29 +270,30 @@ impl Peers {
         self.get(id).is_some_and(|peer| !peer.gone && peer.outbound.has_room())
     }
 
-    /// Takes the next message of a peer. A peer that is gone and has nothing left is removed.
+    /// Takes the next message of a peer into `message`; false when there is none. A peer that is gone and has
+    /// nothing left is removed.
     #[inline]
-    pub(crate) fn pop(&mut self, id: PeerId) -> Option<Message> {
-        let peer = self.get_mut(id)?;
+    pub(crate) fn pop(&mut self, id: PeerId, message: &mut Message) -> bool {
+        let Some(peer) = self.get_mut(id) else { return false };
         if peer.inbox.is_empty() && !self.refill(id) {
-            return None;
+            return false;
         }
-        let peer = self.get_mut(id)?;
-        peer.read += 1;
-        if peer.read >= peer.report_every {
-            self.report(id);
-        }
-        let peer = self.get_mut(id)?;
-        let mut message = peer.inbox.pop_front()?;
+        let Some(peer) = self.get_mut(id) else { return false };
+        let Some(next) = peer.inbox.pop_front() else { return false };
+        *message = next;
         if peer.conflates
             && let Some(newer) = peer.inbound.take_newer()
         {
-            message = newer;
+            *message = newer;
         }
         if let Some(properties) = &peer.properties {
             message.set_properties(Some(Arc::clone(properties)));
         }
-        Some(message)
+        peer.read += 1;
+        if peer.read >= peer.report_every {
+            self.report(id);
+        }
+        true
     }
 
     /// Fetches what has come for an empty inbox. False when nothing has: then a peer that is gone is removed.
@@ -388,13 +383,13 @@ impl FairQueue {
     }
 
     #[inline]
-    pub(crate) fn recv(&mut self, peers: &mut Peers) -> Option<(PeerId, Message)> {
+    pub(crate) fn recv(&mut self, peers: &mut Peers, message: &mut Message) -> Option<PeerId> {
         while let Some(&id) = self.active.front() {
-            if let Some(message) = peers.pop(id) {
+            if peers.pop(id, message) {
                 if self.active.len() > 1 {
                     self.active.rotate_left(1);
                 }
-                return Some((id, message));
+                return Some(id);
             }
             self.deactivate_front(peers);
         }
@@ -425,7 +420,7 @@ impl FairQueue {
 
     /// Drops every message received so far.
     pub(crate) fn drain(&mut self, peers: &mut Peers) {
-        while self.recv(peers).is_some() {}
+        while self.recv(peers, &mut Message::new()).is_some() {}
     }
 }
 
@@ -455,22 +450,19 @@ impl LoadBalancer {
         }
     }
 
-    /// Sends to the next peer with room; gives the message back when there is none.
+    /// Sends to the next peer with room; `None`, and the message is as it was, when there is none.
     #[inline]
-    pub(crate) fn send(&mut self, peers: &mut Peers, mut message: Message) -> Result<PeerId, Message> {
+    pub(crate) fn send(&mut self, peers: &mut Peers, message: &mut Message) -> Option<PeerId> {
         while let Some(&id) = self.active.front() {
-            match peers.push(id, message) {
-                Ok(()) => {
-                    if self.active.len() > 1 {
-                        self.active.rotate_left(1);
-                    }
-                    return Ok(id);
+            if peers.push(id, message).is_ok() {
+                if self.active.len() > 1 {
+                    self.active.rotate_left(1);
                 }
-                Err(PushError::Full(back) | PushError::Gone(back)) => message = back,
+                return Some(id);
             }
             self.deactivate_front(peers);
         }
-        Err(message)
+        None
     }
 
     /// True when [`LoadBalancer::send`] would find a peer with room.

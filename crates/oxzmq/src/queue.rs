@@ -38,6 +38,8 @@ struct Inner {
     wake_at: usize,
     /// Bytes queued, with a little for each message.
     bytes: usize,
+    /// Messages pushed one by one so far.
+    pushed: u64,
     producer_blocked: bool,
     closed: bool,
 }
@@ -77,16 +79,25 @@ fn keep_last_part(message: &mut Message) {
     }
 }
 
-/// What became of a pushed message.
+/// What became of a pushed message. Where it was not queued, it is as it was.
 #[derive(Debug)]
 pub(crate) enum Push {
     /// It is queued; `wake` asks the caller to wake the consumer.
     Queued { wake: bool },
     /// The high-water mark is reached; the consumer will wake the producer when there is room. `wake` asks
     /// the caller to wake the consumer.
-    Full { message: Message, wake: bool },
+    Full { wake: bool },
     /// The other end is gone.
-    Closed(Message),
+    Closed,
+}
+
+/// How urgent it is to take what is queued.
+#[derive(Debug)]
+pub(crate) struct Pressure {
+    /// Enough has gathered, or the producer waits for room.
+    pub(crate) now: bool,
+    /// Messages pushed one by one so far.
+    pub(crate) pushed: u64,
 }
 
 /// What a push of several achieved.
@@ -108,29 +119,32 @@ impl Queue {
                 consumer_asleep: true,
                 wake_at: NEVER,
                 bytes: 0,
+                pushed: 0,
                 producer_blocked: false,
                 closed: false,
             }),
         }
     }
 
+    /// Queues a message, and leaves an empty one in its place.
     #[inline]
-    pub(crate) fn push(&self, mut message: Message) -> Push {
+    pub(crate) fn push(&self, message: &mut Message) -> Push {
         let mut inner = self.inner.lock();
         if inner.closed {
-            return Push::Closed(message);
+            return Push::Closed;
         }
         if inner.conflate {
             inner.items.clear();
             inner.bytes = 0;
-            keep_last_part(&mut message);
+            keep_last_part(message);
         } else if inner.room() == 0 {
             let wake = !std::mem::replace(&mut inner.producer_blocked, true);
             inner.wake_at = NEVER;
-            return Push::Full { message, wake };
+            return Push::Full { wake };
         }
         inner.bytes += message.byte_len() + PER_MESSAGE;
-        inner.items.push_back(message);
+        inner.pushed += 1;
+        inner.items.push_back(std::mem::take(message));
         Push::Queued { wake: inner.wake_consumer() }
     }
 
@@ -209,10 +223,14 @@ impl Queue {
         gather
     }
 
-    /// True when enough has gathered, or the producer waits for room.
-    pub(crate) fn presses(&self, bytes: usize) -> bool {
+    pub(crate) fn pressure(&self, bytes: usize) -> Pressure {
         let inner = self.inner.lock();
-        inner.bytes >= bytes || inner.producer_blocked
+        Pressure { now: inner.bytes >= bytes || inner.producer_blocked, pushed: inner.pushed }
+    }
+
+    /// Bytes not yet taken by the consumer, with a little for each message; 0 when there is no message.
+    pub(crate) fn gathered(&self) -> usize {
+        self.inner.lock().bytes
     }
 
     /// Reports progress in the middle of a batch; true asks the caller to wake the producer.
@@ -273,42 +291,42 @@ mod tests {
     fn the_high_water_mark_counts_what_was_taken_but_not_read() {
         let queue = Queue::new(3, false);
         for i in 0..3u8 {
-            assert!(matches!(queue.push(vec![i].into()), Push::Queued { .. }));
+            assert!(matches!(queue.push(&mut vec![i].into()), Push::Queued { .. }));
         }
         let mut taken = VecDeque::new();
         assert!(!queue.take(&mut taken, 0), "taking makes no room");
-        assert!(matches!(queue.push("x".into()), Push::Full { .. }));
+        assert!(matches!(queue.push(&mut "x".into()), Push::Full { .. }));
         assert!(queue.report(1), "reading one makes room, and the producer was waiting");
-        assert!(matches!(queue.push("x".into()), Push::Queued { wake: false }));
-        assert!(matches!(queue.push("y".into()), Push::Full { .. }));
+        assert!(matches!(queue.push(&mut "x".into()), Push::Queued { wake: false }));
+        assert!(matches!(queue.push(&mut "y".into()), Push::Full { .. }));
     }
 
     #[test]
     fn only_the_first_push_after_an_empty_take_wakes() {
         let queue = Queue::new(0, false);
-        assert!(matches!(queue.push("a".into()), Push::Queued { wake: true }));
-        assert!(matches!(queue.push("b".into()), Push::Queued { wake: false }));
+        assert!(matches!(queue.push(&mut "a".into()), Push::Queued { wake: true }));
+        assert!(matches!(queue.push(&mut "b".into()), Push::Queued { wake: false }));
         let mut taken = VecDeque::new();
         queue.take(&mut taken, 0);
         assert_eq!(taken.len(), 2);
         taken.clear();
         queue.take(&mut taken, 2);
-        assert!(matches!(queue.push("c".into()), Push::Queued { wake: true }));
+        assert!(matches!(queue.push(&mut "c".into()), Push::Queued { wake: true }));
     }
 
     #[test]
     fn gathering_ends_with_enough_bytes_or_a_full_queue() {
         let queue = Queue::new(3, false);
         let message = || Message::from(vec![0; 100]);
-        assert!(matches!(queue.push(message()), Push::Queued { wake: true }));
+        assert!(matches!(queue.push(&mut message()), Push::Queued { wake: true }));
         assert!(queue.gather(200), "not enough yet");
-        assert!(matches!(queue.push(message()), Push::Queued { wake: true }), "now there is");
-        assert!(queue.presses(200));
+        assert!(matches!(queue.push(&mut message()), Push::Queued { wake: true }), "now there is");
+        assert!(queue.pressure(200).now);
         assert!(!queue.gather(200));
         assert!(queue.gather(10_000));
-        assert!(matches!(queue.push(message()), Push::Queued { wake: false }));
-        assert!(matches!(queue.push(message()), Push::Full { wake: true, .. }), "full: gathering is over");
-        assert!(matches!(queue.push(message()), Push::Full { wake: false, .. }));
+        assert!(matches!(queue.push(&mut message()), Push::Queued { wake: false }));
+        assert!(matches!(queue.push(&mut message()), Push::Full { wake: true, .. }), "full: gathering is over");
+        assert!(matches!(queue.push(&mut message()), Push::Full { wake: false, .. }));
     }
 
     #[test]
@@ -325,8 +343,8 @@ mod tests {
     #[test]
     fn conflation_keeps_the_last_part_of_the_last_message() {
         let queue = Queue::new(1, true);
-        queue.push(Message::from(["a", "b"]));
-        queue.push(Message::from(["c", "d"]));
+        queue.push(&mut Message::from(["a", "b"]));
+        queue.push(&mut Message::from(["c", "d"]));
         let mut taken = VecDeque::new();
         queue.take(&mut taken, 0);
         assert_eq!(taken, [Message::from("d")]);
@@ -335,9 +353,9 @@ mod tests {
     #[test]
     fn a_closed_queue_takes_nothing_in_and_gives_out_what_it_has() {
         let queue = Queue::new(0, false);
-        queue.push("a".into());
+        queue.push(&mut "a".into());
         queue.close();
-        assert!(matches!(queue.push("b".into()), Push::Closed(_)));
+        assert!(matches!(queue.push(&mut "b".into()), Push::Closed));
         let mut taken = VecDeque::new();
         queue.take(&mut taken, 0);
         assert_eq!(taken.len(), 1);
@@ -383,21 +401,20 @@ mod loom_model {
                 for i in 0..messages {
                     let mut message = Message::from(vec![i]);
                     loop {
-                        match queue.push(message) {
+                        match queue.push(&mut message) {
                             Push::Queued { wake } => {
                                 if wake {
                                     data.ring();
                                 }
                                 break;
                             }
-                            Push::Full { message: back, wake } => {
+                            Push::Full { wake } => {
                                 if wake {
                                     data.ring();
                                 }
-                                message = back;
                                 room.wait();
                             }
-                            Push::Closed(_) => panic!("nobody closes the queue"),
+                            Push::Closed => panic!("nobody closes the queue"),
                         }
                     }
                 }

@@ -17,17 +17,13 @@ use crate::wakers::Ticket;
 
 impl Core {
     pub(crate) fn recv(self: &Arc<Self>, mut until: Until) -> Result<Message> {
+        let mut message = Message::new();
         let mut state = self.state.lock();
         let mut waited = false;
         let mut polled = false;
         loop {
-            let got = match state.alive() {
-                Ok(()) => state.pattern_recv(),
-                Err(error) => Err(error),
-            };
-            match got {
-                // Returned as it is: every detour costs a copy of the message.
-                Ok(Some(message)) => {
+            match state.alive().and_then(|()| state.pattern_recv(&mut message)) {
+                Ok(true) => {
                     self.leave(state, waited);
                     return Ok(message);
                 }
@@ -35,7 +31,7 @@ impl Core {
                     self.leave(state, waited);
                     return Err(error);
                 }
-                Ok(None) => {}
+                Ok(false) => {}
             }
             if let Some(work) = state.take_work() {
                 // Making room may decode what a connection still holds.
@@ -67,11 +63,10 @@ impl Core {
             if let Err(error) = state.alive() {
                 break Err(SendError::new(error, message));
             }
-            match state.pattern_send(message) {
+            match state.pattern_send(&mut message) {
                 Ok(()) => break Ok(()),
-                Err(NotSent::Refused(kind, back)) => break Err(SendError::new(kind, back)),
-                Err(NotSent::Full(back)) => {
-                    message = back;
+                Err(NotSent::Refused(kind)) => break Err(SendError::new(kind, message)),
+                Err(NotSent::Full) => {
                     if let Some(work) = state.take_work() {
                         // Writing what has gathered makes room.
                         drop(state);
@@ -103,8 +98,9 @@ impl Core {
             if let Err(error) = state.alive() {
                 return Some(Err(error));
             }
-            let got = state.pattern_recv().transpose();
-            if got.is_none() {
+            let mut message = Message::new();
+            let got = state.pattern_recv(&mut message);
+            if matches!(got, Ok(false)) {
                 let Some(work) = state.take_work() else {
                     state.recv_wakers.register(ticket.get_or_insert_with(Ticket::new), waker);
                     return None;
@@ -114,7 +110,7 @@ impl Core {
                 continue;
             }
             self.leave(state, false);
-            return got;
+            return Some(got.map(|_| message));
         }
     }
 
@@ -131,17 +127,16 @@ impl Core {
             if let Err(error) = state.alive() {
                 return Ok(Err(SendError::new(error, message)));
             }
-            let result = match state.pattern_send(message) {
+            let result = match state.pattern_send(&mut message) {
                 Ok(()) => Ok(()),
-                Err(NotSent::Refused(kind, back)) => Err(SendError::new(kind, back)),
-                Err(NotSent::Full(back)) => {
+                Err(NotSent::Refused(kind)) => Err(SendError::new(kind, message)),
+                Err(NotSent::Full) => {
                     let Some(work) = state.take_work() else {
                         state.send_wakers.register(ticket.get_or_insert_with(Ticket::new), waker);
-                        return Err(back);
+                        return Err(message);
                     };
                     drop(state);
                     work.run();
-                    message = back;
                     continue;
                 }
             };

@@ -339,12 +339,12 @@ impl State {
     }
 
     #[inline]
-    fn pattern_recv(&mut self) -> Result<Option<Message>> {
-        self.pattern.recv(&mut self.peers)
+    fn pattern_recv(&mut self, message: &mut Message) -> Result<bool> {
+        self.pattern.recv(&mut self.peers, message)
     }
 
     #[inline]
-    fn pattern_send(&mut self, message: Message) -> Result<(), NotSent> {
+    fn pattern_send(&mut self, message: &mut Message) -> Result<(), NotSent> {
         self.pattern.send(&mut self.peers, message)
     }
 

@@ -33,12 +33,12 @@ impl Pattern for Dealer {
         self.balancer.activate(peers, id);
     }
 
-    fn send(&mut self, peers: &mut Peers, message: Message) -> Result<(), NotSent> {
-        self.balancer.send(peers, message).map(drop).map_err(NotSent::Full)
+    fn send(&mut self, peers: &mut Peers, message: &mut Message) -> Result<(), NotSent> {
+        self.balancer.send(peers, message).map(drop).ok_or(NotSent::Full)
     }
 
-    fn recv(&mut self, peers: &mut Peers) -> Result<Option<Message>> {
-        Ok(self.queue.recv(peers).map(|(_, message)| message))
+    fn recv(&mut self, peers: &mut Peers, message: &mut Message) -> Result<bool> {
+        Ok(self.queue.recv(peers, message).is_some())
     }
 
     fn can_send(&mut self, peers: &mut Peers) -> bool {

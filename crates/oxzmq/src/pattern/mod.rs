@@ -20,12 +20,13 @@ use oxzmq_proto::{Frame, Message, SocketType};
 use crate::error::{Error, ErrorKind, Result};
 use crate::peers::{PeerId, Peers};
 
-/// Why a pattern did not take a message, which comes back.
+/// Why a pattern did not take a message, which is as it was.
+#[derive(Debug)]
 pub(crate) enum NotSent {
     /// Nobody has room; try again when a peer becomes writable.
-    Full(Message),
+    Full,
     /// It never will be sent in this state.
-    Refused(ErrorKind, Message),
+    Refused(ErrorKind),
 }
 
 pub(crate) trait Pattern: Send {
@@ -45,11 +46,14 @@ pub(crate) trait Pattern: Send {
     /// The peer's outbound queue, found full before, has room.
     fn writable(&mut self, _peers: &mut Peers, _id: PeerId) {}
 
-    /// Sends one message, or gives it back.
-    fn send(&mut self, peers: &mut Peers, message: Message) -> Result<(), NotSent>;
+    /// Sends one message: what is left in its place means nothing.
+    ///
+    /// Messages are handed on in place, here and below, because every other way writes and reads them once
+    /// more, which at millions a second is what a call costs.
+    fn send(&mut self, peers: &mut Peers, message: &mut Message) -> Result<(), NotSent>;
 
-    /// Receives one message; `None` when there is none yet.
-    fn recv(&mut self, peers: &mut Peers) -> Result<Option<Message>>;
+    /// Receives one message in place of `message`; false when there is none yet.
+    fn recv(&mut self, peers: &mut Peers, message: &mut Message) -> Result<bool>;
 
     /// True when a send would be taken now.
     fn can_send(&mut self, peers: &mut Peers) -> bool;

@@ -35,13 +35,13 @@ impl Pattern for Pair {
         self.queue.activate(peers, id);
     }
 
-    fn send(&mut self, peers: &mut Peers, message: Message) -> Result<(), NotSent> {
-        let Some(id) = self.peer else { return Err(NotSent::Full(message)) };
-        peers.push(id, message).map_err(|(PushError::Full(message) | PushError::Gone(message))| NotSent::Full(message))
+    fn send(&mut self, peers: &mut Peers, message: &mut Message) -> Result<(), NotSent> {
+        let Some(id) = self.peer else { return Err(NotSent::Full) };
+        peers.push(id, message).map_err(|(PushError::Full | PushError::Gone)| NotSent::Full)
     }
 
-    fn recv(&mut self, peers: &mut Peers) -> Result<Option<Message>> {
-        Ok(self.queue.recv(peers).map(|(_, message)| message))
+    fn recv(&mut self, peers: &mut Peers, message: &mut Message) -> Result<bool> {
+        Ok(self.queue.recv(peers, message).is_some())
     }
 
     fn can_send(&mut self, peers: &mut Peers) -> bool {

@@ -108,33 +108,35 @@ impl Pattern for Publisher {
 
     fn readable(&mut self, peers: &mut Peers, id: PeerId) {
         // At once, in whichever thread brought them: a publisher that only sends must still see them.
-        while let Some(message) = peers.pop(id) {
-            self.handle(peers, id, message);
+        let mut message = Message::new();
+        while peers.pop(id, &mut message) {
+            self.handle(peers, id, std::mem::take(&mut message));
         }
     }
 
-    fn send(&mut self, peers: &mut Peers, message: Message) -> Result<(), NotSent> {
+    fn send(&mut self, peers: &mut Peers, message: &mut Message) -> Result<(), NotSent> {
         if self.subscriptions.is_empty() && !peers.options.invert_matching {
             return Ok(());
         }
-        self.find_targets(peers, &message);
+        self.find_targets(peers, message);
         if peers.options.xpub_nodrop && !self.targets.iter().all(|&id| peers.has_room(id)) {
-            return Err(NotSent::Full(message));
+            return Err(NotSent::Full);
         }
         if let Some((&last, others)) = self.targets.split_last() {
             for &id in others {
-                peers.push_or_drop(id, message.clone());
+                peers.push_or_drop(id, &mut message.clone());
             }
             peers.push_or_drop(last, message);
         }
         Ok(())
     }
 
-    fn recv(&mut self, _: &mut Peers) -> Result<Option<Message>> {
+    fn recv(&mut self, _: &mut Peers, message: &mut Message) -> Result<bool> {
         if !self.receives {
             return not_supported();
         }
-        Ok(self.incoming.pop_front())
+        let next = self.incoming.pop_front();
+        Ok(next.map(|next| *message = next).is_some())
     }
 
     fn can_send(&mut self, _: &mut Peers) -> bool {

@@ -22,12 +22,12 @@ impl Pattern for Pull {
         self.queue.activate(peers, id);
     }
 
-    fn send(&mut self, _: &mut Peers, message: Message) -> Result<(), NotSent> {
-        Err(NotSent::Refused(ErrorKind::NotSupported, message))
+    fn send(&mut self, _: &mut Peers, _: &mut Message) -> Result<(), NotSent> {
+        Err(NotSent::Refused(ErrorKind::NotSupported))
     }
 
-    fn recv(&mut self, peers: &mut Peers) -> Result<Option<Message>> {
-        Ok(self.queue.recv(peers).map(|(_, message)| message))
+    fn recv(&mut self, peers: &mut Peers, message: &mut Message) -> Result<bool> {
+        Ok(self.queue.recv(peers, message).is_some())
     }
 
     fn can_send(&mut self, _: &mut Peers) -> bool {

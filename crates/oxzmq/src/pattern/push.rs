@@ -23,18 +23,18 @@ impl Pattern for Push {
 
     fn readable(&mut self, peers: &mut Peers, id: PeerId) {
         // A PULL has nothing to say; what it says all the same is dropped, so that it cannot pile up.
-        while peers.pop(id).is_some() {}
+        while peers.pop(id, &mut Message::new()) {}
     }
 
     fn writable(&mut self, peers: &mut Peers, id: PeerId) {
         self.balancer.activate(peers, id);
     }
 
-    fn send(&mut self, peers: &mut Peers, message: Message) -> Result<(), NotSent> {
-        self.balancer.send(peers, message).map(drop).map_err(NotSent::Full)
+    fn send(&mut self, peers: &mut Peers, message: &mut Message) -> Result<(), NotSent> {
+        self.balancer.send(peers, message).map(drop).ok_or(NotSent::Full)
     }
 
-    fn recv(&mut self, _: &mut Peers) -> Result<Option<Message>> {
+    fn recv(&mut self, _: &mut Peers, _: &mut Message) -> Result<bool> {
         not_supported()
     }
 

@@ -16,11 +16,16 @@ pub(super) struct Rep {
     request: Option<(PeerId, Message)>,
 }
 
-/// Cuts a request into envelope and body; `None` when there is no delimiter with a body behind it.
-fn open(mut request: Message) -> Option<(Message, Message)> {
+/// Takes the envelope off a request; `None` when there is no delimiter with a body behind it.
+fn open(request: &mut Message) -> Option<Message> {
     let delimiter = request.frames().iter().position(|frame| frame.is_empty())?;
+    if delimiter + 1 == request.len() {
+        return None;
+    }
     let body = request.split_off(delimiter + 1);
-    (!body.is_empty()).then_some((request, body))
+    let mut envelope = std::mem::replace(request, body);
+    envelope.set_properties(None);
+    Some(envelope)
 }
 
 impl Pattern for Rep {
@@ -34,33 +39,31 @@ impl Pattern for Rep {
         self.queue.activate(peers, id);
     }
 
-    fn send(&mut self, peers: &mut Peers, message: Message) -> Result<(), NotSent> {
+    fn send(&mut self, peers: &mut Peers, message: &mut Message) -> Result<(), NotSent> {
         let Some((peer, mut reply)) = self.request.take() else {
-            return Err(NotSent::Refused(ErrorKind::InvalidState, message));
+            return Err(NotSent::Refused(ErrorKind::InvalidState));
         };
         if message.is_empty() {
             reply.push_back(Frame::new());
         }
-        reply.extend(message.into_frames());
+        reply.extend(std::mem::take(message));
         // A requester that left or does not read loses its reply; a server must not wait for it.
-        peers.push_or_drop(peer, reply);
+        peers.push_or_drop(peer, &mut reply);
         Ok(())
     }
 
-    fn recv(&mut self, peers: &mut Peers) -> Result<Option<Message>> {
+    fn recv(&mut self, peers: &mut Peers, message: &mut Message) -> Result<bool> {
         if self.request.is_some() {
             return Err(ErrorKind::InvalidState.into());
         }
-        while let Some((id, request)) = self.queue.recv(peers) {
-            let properties = request.properties().cloned();
-            if let Some((envelope, mut body)) = open(request) {
+        while let Some(id) = self.queue.recv(peers, message) {
+            if let Some(envelope) = open(message) {
                 self.request = Some((id, envelope));
-                body.set_properties(properties);
-                return Ok(Some(body));
+                return Ok(true);
             }
             peers.dropped += 1;
         }
-        Ok(None)
+        Ok(false)
     }
 
     fn can_send(&mut self, _: &mut Peers) -> bool {
@@ -78,15 +81,15 @@ mod tests {
 
     #[test]
     fn the_envelope_ends_with_the_first_empty_frame() {
-        let (envelope, body) = open(Message::from(["x", "y", "", "body", ""])).unwrap();
-        assert_eq!(envelope, Message::from(["x", "y", ""]));
-        assert_eq!(body, Message::from(["body", ""]));
+        let mut message = Message::from(["x", "y", "", "body", ""]);
+        assert_eq!(open(&mut message), Some(Message::from(["x", "y", ""])));
+        assert_eq!(message, Message::from(["body", ""]));
     }
 
     #[test]
     fn a_request_without_delimiter_or_body_is_refused() {
-        assert!(open(Message::from(["a", "b"])).is_none());
-        assert!(open(Message::from("")).is_none());
-        assert!(open(Message::new()).is_none());
+        assert!(open(&mut Message::from(["a", "b"])).is_none());
+        assert!(open(&mut Message::from("")).is_none());
+        assert!(open(&mut Message::new()).is_none());
     }
 }

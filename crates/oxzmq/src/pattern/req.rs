@@ -73,13 +73,13 @@ impl Pattern for Req {
         self.balancer.activate(peers, id);
     }
 
-    fn send(&mut self, peers: &mut Peers, mut message: Message) -> Result<(), NotSent> {
+    fn send(&mut self, peers: &mut Peers, message: &mut Message) -> Result<(), NotSent> {
         if self.state != State::Idle && !peers.options.req_relaxed {
-            return Err(NotSent::Refused(ErrorKind::InvalidState, message));
+            return Err(NotSent::Refused(ErrorKind::InvalidState));
         }
         // Asked first, so that a message that must wait comes back without an envelope.
         if !self.balancer.writable(peers) {
-            return Err(NotSent::Full(message));
+            return Err(NotSent::Full);
         }
         // A late reply to an earlier request must not be taken for the answer to this one.
         self.queue.drain(peers);
@@ -93,20 +93,20 @@ impl Pattern for Req {
         }
         // Room was found above and only this socket, under its lock, fills the queue. The far end may
         // have closed it in between: then the request is lost with the peer, as it would be a moment later.
-        self.state = State::Waiting(self.balancer.send(peers, message).ok());
+        self.state = State::Waiting(self.balancer.send(peers, message));
         Ok(())
     }
 
-    fn recv(&mut self, peers: &mut Peers) -> Result<Option<Message>> {
+    fn recv(&mut self, peers: &mut Peers, message: &mut Message) -> Result<bool> {
         let State::Waiting(from) = self.state else { return Err(ErrorKind::InvalidState.into()) };
-        while let Some((id, mut reply)) = self.queue.recv(peers) {
-            if from.is_none_or(|from| from == id) && self.open(peers, &mut reply) {
+        while let Some(id) = self.queue.recv(peers, message) {
+            if from.is_none_or(|from| from == id) && self.open(peers, message) {
                 self.state = State::Idle;
-                return Ok(Some(reply));
+                return Ok(true);
             }
             peers.dropped += 1;
         }
-        Ok(None)
+        Ok(false)
     }
 
     fn can_send(&mut self, peers: &mut Peers) -> bool {

@@ -105,13 +105,13 @@ impl Pattern for Router {
         self.queue.activate(peers, id);
     }
 
-    fn send(&mut self, peers: &mut Peers, mut message: Message) -> Result<(), NotSent> {
+    fn send(&mut self, peers: &mut Peers, message: &mut Message) -> Result<(), NotSent> {
         let mandatory = peers.options.router_mandatory;
         let Some(routing_id) = message.pop_front() else { return Ok(()) };
         let Some(&id) = self.routes.get(routing_id.as_slice()) else {
             if mandatory {
                 message.push_front(routing_id);
-                return Err(NotSent::Refused(ErrorKind::HostUnreachable, message));
+                return Err(NotSent::Refused(ErrorKind::HostUnreachable));
             }
             peers.dropped += 1;
             return Ok(());
@@ -121,13 +121,13 @@ impl Pattern for Router {
         }
         match peers.push(id, message) {
             Ok(()) => Ok(()),
-            Err(PushError::Full(mut message)) if mandatory => {
+            Err(PushError::Full) if mandatory => {
                 message.push_front(routing_id);
-                Err(NotSent::Full(message))
+                Err(NotSent::Full)
             }
-            Err(PushError::Gone(mut message)) if mandatory => {
+            Err(PushError::Gone) if mandatory => {
                 message.push_front(routing_id);
-                Err(NotSent::Refused(ErrorKind::HostUnreachable, message))
+                Err(NotSent::Refused(ErrorKind::HostUnreachable))
             }
             Err(_) => {
                 peers.dropped += 1;
@@ -136,11 +136,11 @@ impl Pattern for Router {
         }
     }
 
-    fn recv(&mut self, peers: &mut Peers) -> Result<Option<Message>> {
-        let Some((id, mut message)) = self.queue.recv(peers) else { return Ok(None) };
+    fn recv(&mut self, peers: &mut Peers, message: &mut Message) -> Result<bool> {
+        let Some(id) = self.queue.recv(peers, message) else { return Ok(false) };
         let routing_id = peers.get(id).map(|peer| Frame::from(peer.routing_id.clone()));
         message.push_front(routing_id.unwrap_or_default());
-        Ok(Some(message))
+        Ok(true)
     }
 
     fn can_send(&mut self, peers: &mut Peers) -> bool {

@@ -56,37 +56,42 @@ impl Pattern for Stream {
         self.queue.activate(peers, id);
     }
 
-    fn send(&mut self, peers: &mut Peers, mut message: Message) -> Result<(), NotSent> {
+    fn send(&mut self, peers: &mut Peers, message: &mut Message) -> Result<(), NotSent> {
         let Some(routing_id) = message.pop_front() else {
-            return Err(NotSent::Refused(ErrorKind::InvalidArgument, message));
+            return Err(NotSent::Refused(ErrorKind::InvalidArgument));
         };
         let Some(&id) = self.routes.get(routing_id.as_slice()) else {
             message.push_front(routing_id);
-            return Err(NotSent::Refused(ErrorKind::HostUnreachable, message));
+            return Err(NotSent::Refused(ErrorKind::HostUnreachable));
         };
         let Some(data) = message.pop_front() else { return Ok(()) };
         let closes = data.is_empty();
-        match peers.push(id, Message::single(data)) {
-            Ok(()) if closes => self.forget(peers, id),
-            Ok(()) => {}
-            Err(PushError::Full(back)) => return Err(NotSent::Full(restore(routing_id, back))),
-            Err(PushError::Gone(back)) => {
-                return Err(NotSent::Refused(ErrorKind::HostUnreachable, restore(routing_id, back)));
+        let mut data = Message::single(data);
+        let refused = match peers.push(id, &mut data) {
+            Ok(()) => {
+                if closes {
+                    self.forget(peers, id);
+                }
+                return Ok(());
             }
-        }
-        Ok(())
+            Err(PushError::Full) => NotSent::Full,
+            Err(PushError::Gone) => NotSent::Refused(ErrorKind::HostUnreachable),
+        };
+        data.push_front(routing_id);
+        *message = data;
+        Err(refused)
     }
 
-    fn recv(&mut self, peers: &mut Peers) -> Result<Option<Message>> {
-        while let Some((id, mut message)) = self.queue.recv(peers) {
+    fn recv(&mut self, peers: &mut Peers, message: &mut Message) -> Result<bool> {
+        while let Some(id) = self.queue.recv(peers, message) {
             let Some(peer) = peers.get(id) else { continue };
             if peer.refused {
                 continue;
             }
             message.push_front(Frame::from(peer.routing_id.clone()));
-            return Ok(Some(message));
+            return Ok(true);
         }
-        Ok(None)
+        Ok(false)
     }
 
     fn can_send(&mut self, _: &mut Peers) -> bool {
@@ -100,9 +105,4 @@ impl Pattern for Stream {
     fn can_recv(&mut self, peers: &mut Peers) -> bool {
         self.queue.readable(peers)
     }
-}
-
-fn restore(routing_id: Frame, mut message: Message) -> Message {
-    message.push_front(routing_id);
-    message
 }

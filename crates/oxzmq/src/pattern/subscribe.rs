@@ -32,14 +32,14 @@ impl Subscriber {
         self.subscriptions.matches(topic) != peers.options.invert_matching
     }
 
-    fn fetch(&mut self, peers: &mut Peers) -> Option<Message> {
-        while let Some((_, message)) = self.queue.recv(peers) {
+    fn fetch(&mut self, peers: &mut Peers, message: &mut Message) -> bool {
+        while self.queue.recv(peers, message).is_some() {
             // A publisher may send more than was asked for: ZMTP 1.0 ones send everything.
-            if message.kind() == Kind::Data && self.wants(peers, &message) {
-                return Some(message);
+            if message.kind() == Kind::Data && self.wants(peers, message) {
+                return true;
             }
         }
-        None
+        false
     }
 
     fn change(&mut self, peers: &mut Peers, topic: Frame, add: bool) {
@@ -82,31 +82,31 @@ impl Pattern for Subscriber {
         self.queue.activate(peers, id);
     }
 
-    fn send(&mut self, peers: &mut Peers, message: Message) -> Result<(), NotSent> {
+    fn send(&mut self, peers: &mut Peers, message: &mut Message) -> Result<(), NotSent> {
         if self.filters {
-            return Err(NotSent::Refused(ErrorKind::NotSupported, message));
+            return Err(NotSent::Refused(ErrorKind::NotSupported));
         }
         if matches!(message.first().and_then(|f| f.first()), Some(0 | 1)) {
-            for frame in message.into_frames() {
+            for frame in std::mem::take(message) {
                 if let Some((&first @ (0 | 1), topic)) = frame.split_first() {
                     self.change(peers, Frame::copy_from_slice(topic), first == 1);
                 }
             }
         } else {
             for id in linked(peers) {
-                peers.push_or_drop(id, message.clone());
+                peers.push_or_drop(id, &mut message.clone());
             }
         }
         Ok(())
     }
 
-    fn recv(&mut self, peers: &mut Peers) -> Result<Option<Message>> {
-        if peers.options.conflate
-            && let Some(newer) = self.fetch(peers)
-        {
-            self.next = Some(newer);
+    fn recv(&mut self, peers: &mut Peers, message: &mut Message) -> Result<bool> {
+        let Some(next) = self.next.take() else { return Ok(self.fetch(peers, message)) };
+        let newer = peers.options.conflate && self.fetch(peers, message);
+        if !newer {
+            *message = next;
         }
-        Ok(self.next.take().or_else(|| self.fetch(peers)))
+        Ok(true)
     }
 
     fn can_send(&mut self, _: &mut Peers) -> bool {
@@ -115,7 +115,8 @@ impl Pattern for Subscriber {
 
     fn can_recv(&mut self, peers: &mut Peers) -> bool {
         if self.next.is_none() {
-            self.next = self.fetch(peers);
+            let mut message = Message::new();
+            self.next = self.fetch(peers, &mut message).then_some(message);
         }
         self.next.is_some()
     }

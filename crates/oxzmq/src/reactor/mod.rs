@@ -26,7 +26,7 @@ use crate::connector::Connector;
 use crate::core::{Core, Net};
 use crate::listener::{Accepted, Listener};
 use crate::monitor::{Event, EventKind};
-use crate::session::Session;
+use crate::session::{Gathered, Session};
 use crate::sys::{self, Events, Interest, PollSet, WakeFd};
 use crate::transport;
 
@@ -209,7 +209,7 @@ struct Worker {
     leases: Vec<Weak<Core>>,
     next_tick: Instant,
     /// Connections whose messages gather, and when each was last seen flushed.
-    gathering: Vec<(Weak<Session>, u64)>,
+    gathering: Vec<(Weak<Session>, Gathered)>,
     next_rest: Instant,
 }
 
@@ -281,7 +281,7 @@ impl Worker {
                     if self.gathering.is_empty() {
                         self.next_rest = Instant::now() + REST_TICK;
                     }
-                    self.gathering.push((session, 0));
+                    self.gathering.push((session, Gathered::default()));
                 }
                 Command::Listen(listener) => self.listen(listener),
                 Command::Connect(connector) => self.connect(connector),

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use oxzmq_proto::{Control, Decoder, Encoder, Frame, Message, OutBuf, ProtocolError};
 use parking_lot::Mutex;
 
+pub(crate) use self::send::Gathered;
 use crate::connector::Connector;
 use crate::core::Core;
 use crate::monitor::{Event, EventKind};
@@ -76,8 +77,10 @@ pub(crate) struct Session {
     tx: Mutex<Tx>,
     rx: Mutex<Rx>,
     watched: Mutex<Watched>,
-    /// The socket's idle clock when the last flush ended. A hint: any value is correct.
-    last_flush: AtomicU64,
+    /// The socket's idle clock and the messages pushed at the last look for a flood. Hints: any value is
+    /// correct.
+    last_idle: AtomicU64,
+    last_pushed: AtomicU64,
     /// Flushes so far, for whoever wants to know whether there was one meanwhile.
     flushes: AtomicU64,
     /// Sends in quick succession so far. A hint, too.
@@ -186,7 +189,8 @@ impl Session {
             tx: Mutex::default(),
             rx: Mutex::default(),
             watched: Mutex::default(),
-            last_flush: AtomicU64::new(0),
+            last_idle: AtomicU64::new(0),
+            last_pushed: AtomicU64::new(0),
             flushes: AtomicU64::new(0),
             streak: AtomicU32::new(0),
             watched_for_rest: AtomicBool::new(false),

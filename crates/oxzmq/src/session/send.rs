@@ -18,8 +18,8 @@ pub(super) const WRITE_BATCH: usize = 64 * 1024;
 /// Most pieces handed to the kernel in one vectored write.
 const MAX_SLICES: usize = 64;
 
-/// A send this soon after the last flush belongs to a flood: the I/O thread gathers it with its successors.
-/// A later one is a request, a reply, a lone message: it goes out at once, in the sender's own thread.
+/// Sends that follow one another this closely, on average since the last look, belong to a flood. Others are
+/// requests, replies, lone messages: they go out at once, in the sender's own thread.
 const FLOOD_GAP: Duration = Duration::from_micros(20);
 
 /// So many sends in quick succession make a flood that is expected to go on. Its messages are gathered, and
@@ -34,16 +34,27 @@ const LONGEST_STREAK: u32 = 16 * FLOOD_STREAK - 1;
 /// Bytes that a flood gathers before they are written.
 const GATHER: usize = 32 * 1024;
 
+/// What one look at a connection whose messages gather has seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Gathered {
+    flushes: u64,
+    /// Bytes that waited.
+    bytes: usize,
+}
+
 impl Session {
     /// The queue has messages: writes them, lets them gather, or has the I/O thread write them.
     pub(super) fn data_ready_now(self: &Arc<Self>) {
         let Some(net) = self.core.existing_net() else { return };
-        if self.outbound.presses(GATHER) {
+        let pressure = self.outbound.pressure(GATHER);
+        let idle = self.core.idle_nanos();
+        let since = idle.saturating_sub(self.last_idle.swap(idle, Ordering::Relaxed));
+        let sent = pressure.pushed.saturating_sub(self.last_pushed.swap(pressure.pushed, Ordering::Relaxed));
+        if pressure.now {
             return self.flush();
         }
-        let since = self.core.idle_nanos().saturating_sub(self.last_flush.load(Ordering::Relaxed));
         let streak = self.streak.load(Ordering::Relaxed);
-        if since >= nanos(FLOOD_GAP) {
+        if since / sent.max(1) >= nanos(FLOOD_GAP) {
             // One pause does not end a flood: its sender may have lost the processor for a moment.
             self.streak.store(streak / 2, Ordering::Relaxed);
             return self.flush();
@@ -74,7 +85,6 @@ impl Session {
             match next {
                 Next::Again => {}
                 Next::Wait => {
-                    self.last_flush.store(self.core.idle_nanos(), Ordering::Relaxed);
                     self.flushes.fetch_add(1, Ordering::Relaxed);
                     return self.finish_if_drained();
                 }
@@ -145,6 +155,11 @@ impl Session {
         }
     }
 
+    fn can_write(&self) -> bool {
+        let tx = self.tx.lock();
+        tx.link.is_some() && !tx.blocked && !tx.broken
+    }
+
     /// The kernel takes bytes again.
     pub(super) fn writable(self: &Arc<Self>) {
         self.watch(None, |interest| Interest { write: false, ..interest });
@@ -153,15 +168,20 @@ impl Session {
     }
 
     /// The I/O thread's look at a connection whose messages gather; `seen` is what the last look returned.
-    /// What nobody has written since then is written here. `None` ends the watch: the flood is over.
-    pub(crate) fn deferred_tick(self: &Arc<Self>, seen: u64) -> Option<u64> {
+    /// What nobody has written since then is written here, unless it grows so fast that its sender will come to
+    /// write it in a moment. `None` ends the watch: the flood is over.
+    pub(crate) fn deferred_tick(self: &Arc<Self>, seen: Gathered) -> Option<Gathered> {
         let flushes = self.flushes.load(Ordering::Relaxed);
-        if flushes != seen {
-            return Some(flushes);
+        let bytes = self.outbound.gathered();
+        if flushes != seen.flushes || bytes >= seen.bytes + GATHER / 8 {
+            return Some(Gathered { flushes, bytes });
         }
-        if self.outbound.len() > 0 {
+        if bytes > 0 {
             self.flush();
-            return Some(self.flushes.load(Ordering::Relaxed));
+            if self.can_write() {
+                return Some(Gathered { flushes: self.flushes.load(Ordering::Relaxed), bytes: 0 });
+            }
+            // Writability, or the next connection, will bring somebody: no need to look.
         }
         self.streak.store(0, Ordering::Relaxed);
         // Before the flush, see `data_ready_now`.
