@@ -34,7 +34,7 @@
 //!
 //! let worker = Worker::new(WorkerConfig::new(master.workers_endpoint(), "."))?;
 //! let stopper = worker.stopper();
-//! let thread = std::thread::spawn(move || worker.run(&|notice| println!("{notice:?}")));
+//! let thread = std::thread::spawn(move || worker.run(&|master, notice| println!("{master}: {notice:?}")));
 //!
 //! // `master.run(..)` on a Tokio runtime would serve now.
 //! stopper.stop();

@@ -1,7 +1,7 @@
 //! The master: accepts HTTP connections and has workers answer them.
 
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +44,14 @@ impl Master {
     /// # Errors
     /// [`Error::Http`] or [`Error::Endpoint`] when an address cannot be bound.
     pub fn bind(config: MasterConfig) -> Result<Self> {
+        if !config.trust_network && !is_local(&config.workers) {
+            let what = format!(
+                "whoever reaches {} could be a worker, and nothing is encrypted there; \
+                 if everyone in that network is trusted, say so (--trust-network)",
+                config.workers
+            );
+            return Err(Error::Setting(what));
+        }
         let http = |source| Error::Http { address: config.http, source };
         let listener = TcpListener::bind(config.http).map_err(http)?;
         listener.set_nonblocking(true).map_err(http)?;
@@ -127,6 +135,16 @@ impl Master {
         let why = |error| Error::System { what: "the dispatcher broke down", source: std::io::Error::other(error) };
         Ok(ended.map_err(why)??)
     }
+}
+
+/// Whether only this machine's programs can connect.
+fn is_local(endpoint: &str) -> bool {
+    let Some(address) = endpoint.strip_prefix("tcp://") else {
+        return ["ipc://", "inproc://"].iter().any(|local| endpoint.starts_with(local));
+    };
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 struct Connections {

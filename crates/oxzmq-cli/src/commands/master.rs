@@ -16,6 +16,9 @@ pub struct Args {
     /// Where workers connect
     #[arg(long, value_name = "ENDPOINT", default_value = "tcp://127.0.0.1:5570")]
     workers: String,
+    /// Let workers come over a network although nothing guards or encrypts what they say
+    #[arg(long)]
+    trust_network: bool,
     /// Most requests that wait for a free worker; further ones are answered 503
     #[arg(long, value_name = "N", default_value_t = 1024)]
     queue: usize,
@@ -37,7 +40,11 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 
 /// Serves until Ctrl-C.
 pub fn run(args: Args) -> ExitCode {
-    let mut config = MasterConfig { access_log: !args.quiet, ..MasterConfig::new(args.http, args.workers) };
+    let mut config = MasterConfig {
+        access_log: !args.quiet,
+        trust_network: args.trust_network,
+        ..MasterConfig::new(args.http, args.workers)
+    };
     config.limits.queue = args.queue;
     config.limits.queue_wait = Duration::from_secs(args.wait);
     config.limits.patience = Duration::from_secs(args.patience);
