@@ -32,8 +32,12 @@ impl<'a> Waiting<'a> {
         self.core.poll_recv(cx.waker(), &mut self.ticket)
     }
 
-    fn poll_send(&mut self, message: Message, cx: &Context<'_>) -> Result<Result<(), SendError>, Message> {
-        self.core.poll_send(message, cx.waker(), &mut self.ticket)
+    /// Sends what `message` holds and takes it out of there, unless it has to wait.
+    fn poll_send(&mut self, message: &mut Option<Message>, cx: &Context<'_>) -> Poll<Result<(), SendError>> {
+        let Some(sending) = message else { return Poll::Ready(Ok(())) };
+        let Some(result) = self.core.poll_send(sending, cx.waker(), &mut self.ticket) else { return Poll::Pending };
+        let sent = message.take().unwrap_or_default();
+        Poll::Ready(result.map_err(|error| SendError::new(error, sent)))
     }
 }
 
@@ -84,14 +88,9 @@ impl Future for SendFuture<'_> {
     /// # Panics
     /// When polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let message = self.message.take().expect("a future is not polled after it was ready");
-        match self.waiting.poll_send(message, cx) {
-            Ok(result) => Poll::Ready(result),
-            Err(message) => {
-                self.message = Some(message);
-                Poll::Pending
-            }
-        }
+        let Self { waiting, message } = &mut *self;
+        assert!(message.is_some(), "a future is not polled after it was ready");
+        waiting.poll_send(message, cx)
     }
 }
 
@@ -137,14 +136,7 @@ impl<'a> MessageSink<'a> {
     }
 
     fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-        let Some(message) = self.held.take() else { return Poll::Ready(Ok(())) };
-        match self.waiting.poll_send(message, cx) {
-            Ok(result) => Poll::Ready(result),
-            Err(message) => {
-                self.held = Some(message);
-                Poll::Pending
-            }
-        }
+        self.waiting.poll_send(&mut self.held, cx)
     }
 }
 

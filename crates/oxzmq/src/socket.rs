@@ -139,7 +139,7 @@ impl Socket {
     /// of turn; [`ErrorKind::NotSupported`] for types that only receive; [`ErrorKind::HostUnreachable`] for
     /// an unknown routing id (STREAM, mandatory ROUTER); [`ErrorKind::Terminated`]; [`ErrorKind::Closed`].
     pub fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
-        self.core.send(message.into(), Until::Option)
+        self.send_until(message.into(), Until::Option)
     }
 
     /// Sends a message if that is possible at once.
@@ -147,7 +147,7 @@ impl Socket {
     /// # Errors
     /// As [`Socket::send`], with [`ErrorKind::WouldBlock`] when no peer has room.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
-        self.core.send(message.into(), Until::Now)
+        self.send_until(message.into(), Until::Now)
     }
 
     /// Sends a message, waiting until `deadline` at most.
@@ -155,7 +155,7 @@ impl Socket {
     /// # Errors
     /// As [`Socket::send`].
     pub fn send_deadline(&self, message: impl Into<Message>, deadline: Instant) -> Result<(), SendError> {
-        self.core.send(message.into(), Until::Deadline(deadline))
+        self.send_until(message.into(), Until::Deadline(deadline))
     }
 
     /// Receives a message, waiting for up to the receive timeout (default: for ever).
@@ -165,7 +165,7 @@ impl Socket {
     /// [`ErrorKind::NotSupported`] for types that only send; [`ErrorKind::Terminated`];
     /// [`ErrorKind::Closed`].
     pub fn recv(&self) -> Result<Message> {
-        self.core.recv(Until::Option)
+        self.recv_until(Until::Option)
     }
 
     /// Receives a message if one is there.
@@ -173,7 +173,7 @@ impl Socket {
     /// # Errors
     /// As [`Socket::recv`], with [`ErrorKind::WouldBlock`] when there is none.
     pub fn try_recv(&self) -> Result<Message> {
-        self.core.recv(Until::Now)
+        self.recv_until(Until::Now)
     }
 
     /// Receives a message, waiting until `deadline` at most.
@@ -181,7 +181,18 @@ impl Socket {
     /// # Errors
     /// As [`Socket::recv`].
     pub fn recv_deadline(&self, deadline: Instant) -> Result<Message> {
-        self.core.recv(Until::Deadline(deadline))
+        self.recv_until(Until::Deadline(deadline))
+    }
+
+    #[inline]
+    fn send_until(&self, mut message: Message, until: Until) -> Result<(), SendError> {
+        self.core.send(&mut message, until).map_err(|error| SendError::new(error, message))
+    }
+
+    #[inline]
+    fn recv_until(&self, until: Until) -> Result<Message> {
+        let mut message = Message::new();
+        self.core.recv(&mut message, until).map(|()| message)
     }
 
     /// Sends a message without blocking the thread. The timeouts do not apply; use the runtime's.

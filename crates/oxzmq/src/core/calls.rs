@@ -8,24 +8,24 @@ use std::time::Duration;
 use oxzmq_proto::{Frame, Message};
 use parking_lot::MutexGuard;
 
-use super::{Core, State, Until, Want};
-use crate::error::{Result, SendError};
+use super::{Core, State, Until, Want, Work};
+use crate::error::Result;
 use crate::pattern::NotSent;
 use crate::peers::Wakes;
 use crate::session::clock;
 use crate::wakers::Ticket;
 
 impl Core {
-    pub(crate) fn recv(self: &Arc<Self>, mut until: Until) -> Result<Message> {
-        let mut message = Message::new();
+    /// Receives one message in place of `message`.
+    pub(crate) fn recv(self: &Arc<Self>, message: &mut Message, mut until: Until) -> Result<()> {
         let mut state = self.state.lock();
         let mut waited = false;
         let mut polled = false;
         loop {
-            match state.alive().and_then(|()| state.pattern_recv(&mut message)) {
+            match state.alive().and_then(|()| state.pattern_recv(message)) {
                 Ok(true) => {
                     self.leave(state, waited);
-                    return Ok(message);
+                    return Ok(());
                 }
                 Err(error) => {
                     self.leave(state, waited);
@@ -55,27 +55,28 @@ impl Core {
         }
     }
 
-    pub(crate) fn send(self: &Arc<Self>, mut message: Message, mut until: Until) -> Result<(), SendError> {
+    /// Sends one message; after an error it is as it was.
+    pub(crate) fn send(self: &Arc<Self>, message: &mut Message, mut until: Until) -> Result<()> {
         message.set_properties(None);
         let mut state = self.state.lock();
         let mut waited = false;
         let result = loop {
             if let Err(error) = state.alive() {
-                break Err(SendError::new(error, message));
+                break Err(error);
             }
-            match state.pattern_send(&mut message) {
+            match state.pattern_send(message) {
                 Ok(()) => break Ok(()),
-                Err(NotSent::Refused(kind)) => break Err(SendError::new(kind, message)),
+                Err(NotSent::Refused(kind)) => break Err(kind.into()),
                 Err(NotSent::Full) => {
                     if let Some(work) = state.take_work() {
                         // Writing what has gathered makes room.
                         drop(state);
-                        work.run();
+                        self.run_work(work);
                         state = self.state.lock();
                         continue;
                     }
                     let left = match until.left(|| state.peers.options.send_timeout) {
-                        Err(error) => break Err(SendError::new(error, message)),
+                        Err(error) => break Err(error),
                         Ok(left) => left,
                     };
                     waited = true;
@@ -114,34 +115,34 @@ impl Core {
         }
     }
 
-    /// Sends, or gives the message back and arranges for `waker` to be woken when there may be room.
+    /// Sends, or leaves the message as it is and arranges for `waker` to be woken when there may be room.
     pub(crate) fn poll_send(
         self: &Arc<Self>,
-        mut message: Message,
+        message: &mut Message,
         waker: &Waker,
         ticket: &mut Option<Ticket>,
-    ) -> Result<Result<(), SendError>, Message> {
+    ) -> Option<Result<()>> {
         message.set_properties(None);
         loop {
             let mut state = self.state.lock();
             if let Err(error) = state.alive() {
-                return Ok(Err(SendError::new(error, message)));
+                return Some(Err(error));
             }
-            let result = match state.pattern_send(&mut message) {
+            let result = match state.pattern_send(message) {
                 Ok(()) => Ok(()),
-                Err(NotSent::Refused(kind)) => Err(SendError::new(kind, message)),
+                Err(NotSent::Refused(kind)) => Err(kind.into()),
                 Err(NotSent::Full) => {
                     let Some(work) = state.take_work() else {
                         state.send_wakers.register(ticket.get_or_insert_with(Ticket::new), waker);
-                        return Err(message);
+                        return None;
                     };
                     drop(state);
-                    work.run();
+                    self.run_work(work);
                     continue;
                 }
             };
             self.leave(state, false);
-            return Ok(result);
+            return Some(result);
         }
     }
 
@@ -205,6 +206,12 @@ impl Core {
             drop(state);
             self.run_burst(wakes);
         }
+    }
+
+    /// Does what is left to do before a sender may wait: part of sending, as is the waiting.
+    fn run_work(&self, work: Work) {
+        work.run();
+        self.last_burst.store(clock(), Ordering::Relaxed);
     }
 
     /// Runs the wake-ups of a call, and keeps the clock of the time between such calls.
