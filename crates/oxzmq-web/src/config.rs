@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::files::Rules;
+use crate::handlers::Route;
 use crate::pool::Limits;
 
 /// Settings of a [`Master`](crate::master::Master).
@@ -16,6 +17,8 @@ pub struct MasterConfig {
     pub workers: String,
     /// Workers may be reached over a network although nothing guards or encrypts what they say.
     pub trust_network: bool,
+    /// Which paths belong to handlers of Mongrel2's protocol.
+    pub routes: Vec<Route>,
     /// Queue, retries, window.
     pub limits: Limits,
     /// Most HTTP connections at a time; further ones wait to be accepted.
@@ -39,6 +42,7 @@ impl MasterConfig {
             http,
             workers: workers.into(),
             trust_network: false,
+            routes: Vec::new(),
             limits: Limits::default(),
             connections: 8192,
             header_timeout: Duration::from_secs(30),

@@ -18,6 +18,7 @@ use crate::config::MasterConfig;
 use crate::dispatch::{self, Stage};
 use crate::envelope::CHUNK_MAX;
 use crate::error::{Error, Result};
+use crate::handlers;
 use crate::http::Site;
 use crate::http::stall::Stall;
 use crate::pool::News;
@@ -36,6 +37,7 @@ pub struct Master {
     address: SocketAddr,
     router: Arc<Socket>,
     endpoint: String,
+    handlers: Vec<handlers::gate::Bound>,
 }
 
 impl Master {
@@ -65,7 +67,10 @@ impl Master {
         let endpoint = router
             .bind(&config.workers)
             .map_err(|source| Error::Endpoint { endpoint: config.workers.clone(), source })?;
-        Ok(Self { config, context, listener, address, router: Arc::new(router), endpoint })
+        let mut routes: Vec<_> = config.routes.iter().collect();
+        routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
+        let handlers = routes.into_iter().map(|route| handlers::gate::bind(&context, route)).collect::<Result<_>>()?;
+        Ok(Self { handlers, config, context, listener, address, router: Arc::new(router), endpoint })
     }
 
     /// Where HTTP is spoken, with the real port.
@@ -102,7 +107,8 @@ impl Master {
         let (dispatcher, handle) =
             dispatch::new(Arc::clone(&self.router), monitor, self.config.limits, stages.clone(), news);
         let mut dispatcher = tokio::spawn(dispatcher.run());
-        let site = Arc::new(Site { handle, log });
+        let gates = self.handlers.into_iter().map(handlers::gate::Bound::start).collect();
+        let site = Arc::new(Site { handle, log, gates });
 
         let mut connections = Connections { site, config: self.config, stages, tasks: JoinSet::new() };
         let failed = tokio::select! {

@@ -3,9 +3,12 @@
 mod common;
 
 use std::fs;
+use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use common::{Running, Scratch, noise};
+use common::{LONG, Reply, Running, Scratch, noise};
+use oxzmq_web::handlers::{Form, Route};
 
 /// A program that ends with the test.
 struct Program(Child);
@@ -65,4 +68,76 @@ fn a_worker_in_python() {
     }
     let _ours = master.worker(&root);
     assert_eq!(master.get("/").header("etag"), Some(etag.as_str()));
+}
+
+/// Two endpoints that nobody uses.
+fn route(site: &Scratch, form: Form) -> Route {
+    let endpoint = |name: &str| format!("ipc://{}", site.0.join(name).display());
+    let (prefix, ident) = ("/app".to_owned(), "the-server".to_owned());
+    Route { prefix, requests: endpoint("requests"), replies: endpoint("replies"), ident, form }
+}
+
+/// The first reply of a publisher may come before it knows of its subscriber: then the request is made again.
+fn until_answered(master: &Running, target: &str) -> Reply {
+    let deadline = Instant::now() + LONG;
+    while Instant::now() < deadline {
+        let mut client = master.connect();
+        client.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        client.write_all(format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        if client.read_to_end(&mut answer).is_ok() && answer.starts_with(b"HTTP/1.1 200") {
+            return Reply::parse(&answer);
+        }
+    }
+    panic!("no answer in time");
+}
+
+#[test]
+fn a_handler_of_mongrel2() {
+    for form in [Form::Json, Form::Tnetstring] {
+        let site = site();
+        let route = route(&site, form);
+        let mut master = Running::with(|config| config.routes = vec![route.clone()]);
+        let _worker = master.worker(&site.0.join("root"));
+        assert_eq!(master.get("/app").status, 503, "no handler yet");
+        let _handler = Program::start("tests/peers/mongrel2_handler.py", &[&route.requests, &route.replies]);
+        until_answered(&master, "/app");
+
+        let reply = master.raw(
+            "POST /app/x%20y?q=1 HTTP/1.1\r\nHost: x\r\nA: 1\r\nA: 2\r\nX-Mongrel2-Upload-Done: /etc/passwd\r\n\
+             Connection: close\r\nContent-Length: 5\r\n\r\nhello",
+        );
+        assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/json")));
+        let told: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!(
+            (&told["path"], &told["body"], &told["sender"]),
+            (&"/app/x%20y".into(), &"hello".into(), &"the-server".into())
+        );
+        let headers = &told["headers"];
+        assert_eq!(
+            (&headers["METHOD"], &headers["QUERY"], &headers["PATTERN"]),
+            (&"POST".into(), &"q=1".into(), &"/app".into())
+        );
+        assert_eq!((&headers["URI"], &headers["REMOTE_ADDR"]), (&"/app/x%20y?q=1".into(), &"127.0.0.1".into()));
+        assert_eq!(headers["a"], serde_json::json!(["1", "2"]));
+        assert!(headers.get("x-mongrel2-upload-done").is_none(), "a client cannot name files to the handler");
+
+        // No length: it ends with the connection, or in chunks.
+        assert_eq!(master.raw("GET /app/pieces HTTP/1.0\r\n\r\n").text(), "one two three");
+        // Whoever leaves is told of; whoever was answered is not.
+        let mut client = master.connect();
+        client.write_all(b"GET /app/silence HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let until = |what: &dyn Fn(&serde_json::Value) -> bool| {
+            let deadline = Instant::now() + LONG;
+            while !what(&serde_json::from_slice(&master.get("/app/who").body).unwrap()) {
+                assert!(Instant::now() < deadline, "the handler is not told");
+            }
+        };
+        until(&|told| told["silent"] == 1);
+        drop(client);
+        until(&|told| told["departed"].as_array().unwrap().len() == 1);
+        // Files are files.
+        assert_eq!(master.get("/sub/").text(), "below");
+        assert_eq!(master.get("/apple").status, 404);
+    }
 }

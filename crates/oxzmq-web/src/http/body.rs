@@ -12,10 +12,19 @@ use crate::dispatch::Rest;
 use crate::pool::Failure;
 
 use super::multipart::{Parts, Piece};
+use super::relay::Relayed;
+
+/// What is sent to a client.
+pub(crate) enum Body {
+    /// By the workers, or by the master itself.
+    File(FileBody),
+    /// By a handler.
+    Relayed(Relayed),
+}
 
 /// Also carries the request's line of the access log, which is written when the body is dropped: sent to the
 /// end, or not.
-pub(crate) struct Body {
+pub(crate) struct FileBody {
     entry: Entry,
     /// What is to be sent next.
     ready: Bytes,
@@ -29,7 +38,7 @@ pub(crate) struct Body {
     unpaid: usize,
 }
 
-impl Body {
+impl FileBody {
     /// A body that is all there.
     pub(crate) fn whole(entry: Entry, content: Bytes) -> Self {
         Self { entry, left: content.len() as u64, ready: content, rest: None, parts: None, unpaid: 0 }
@@ -65,12 +74,9 @@ impl Body {
     }
 }
 
-impl hyper::body::Body for Body {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let this = &mut *self;
+impl FileBody {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let this = self;
         loop {
             if !this.ready.is_empty() {
                 let piece = std::mem::take(&mut this.ready);
@@ -112,20 +118,38 @@ impl hyper::body::Body for Body {
             });
         }
     }
-
-    fn is_end_stream(&self) -> bool {
-        self.left == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
-    }
 }
 
-impl Drop for Body {
+impl Drop for FileBody {
     fn drop(&mut self) {
         if self.left > 0 && self.entry.line.remark.is_empty() {
             self.entry.line.remark = "client left";
+        }
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match &mut *self {
+            Self::File(body) => body.poll_frame(cx),
+            Self::Relayed(body) => body.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::File(body) => body.left == 0,
+            Self::Relayed(body) => body.is_end(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::File(body) => SizeHint::with_exact(body.left),
+            Self::Relayed(body) => body.size_hint(),
         }
     }
 }

@@ -12,6 +12,7 @@ mod negotiate;
 mod pages;
 pub(crate) mod path;
 mod range;
+mod relay;
 mod reply;
 pub(crate) mod stall;
 
@@ -19,12 +20,14 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::header::CONTENT_RANGE;
 use hyper::{Method, Request, Response, StatusCode, Version as HttpVersion};
 
 use crate::access_log::{AccessLog, Entry, Line};
 use crate::dispatch::{Answer, Handle};
 use crate::envelope::{Order, Status};
+use crate::handlers::gate::Gate;
 use crate::pool::Failure;
 
 pub(crate) use body::Body;
@@ -41,15 +44,16 @@ const CHANGE_TRIES: u32 = 3;
 pub(crate) struct Site {
     pub(crate) handle: Handle,
     pub(crate) log: Option<AccessLog>,
+    /// Handlers, those of longer prefixes first.
+    pub(crate) gates: Vec<Gate>,
 }
 
 impl Site {
     /// Answers one request. Never fails: whatever is wrong becomes a response.
-    pub(crate) async fn answer<B>(
-        &self,
-        client: SocketAddr,
-        request: Request<B>,
-    ) -> Result<Response<Body>, Infallible> {
+    pub(crate) async fn answer<B>(&self, client: SocketAddr, request: Request<B>) -> Result<Response<Body>, Infallible>
+    where
+        B: hyper::body::Body<Data = Bytes>,
+    {
         let line = Line {
             client: client.ip(),
             method: request.method().to_string(),
@@ -62,6 +66,9 @@ impl Site {
             remark: "client left",
         };
         let mut entry = Entry::new(self.log.clone(), line);
+        if let Some(gate) = self.gates.iter().find(|gate| gate.route.fits(request.uri().path())) {
+            return Ok(relay::relay(gate, client, request, entry).await);
+        }
         let reply = self.reply(&request, &mut entry).await.unwrap_or_else(|early| *early);
         Ok(reply.into_response(entry, request.method() == Method::HEAD))
     }

@@ -13,7 +13,7 @@ use crate::envelope::{Head, Status};
 use crate::mime;
 use crate::pool::Failure;
 
-use super::body::Body;
+use super::body::{Body, FileBody};
 use super::multipart::Parts;
 use super::range::Range;
 use super::{conditional, pages, path};
@@ -142,15 +142,15 @@ impl Reply {
             _ => None,
         };
         let body = match self.content {
-            Content::Streaming(length, first, rest) if !head_only => Body::streaming(entry, length, first, rest),
-            Content::Parts(parts) if !head_only => Body::parts(entry, parts),
-            Content::Whole(content) if !head_only => Body::whole(entry, content),
-            _ => Body::whole(entry, Bytes::new()),
+            Content::Streaming(length, first, rest) if !head_only => FileBody::streaming(entry, length, first, rest),
+            Content::Parts(parts) if !head_only => FileBody::parts(entry, parts),
+            Content::Whole(content) if !head_only => FileBody::whole(entry, content),
+            _ => FileBody::whole(entry, Bytes::new()),
         };
         if let Some(length) = withheld {
             self.headers.insert(CONTENT_LENGTH, length.into());
         }
-        let mut response = Response::new(body);
+        let mut response = Response::new(Body::File(body));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         response
