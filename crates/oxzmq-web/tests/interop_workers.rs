@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{LONG, Reply, Running, Scratch, noise};
-use oxzmq_web::handlers::{Form, Route};
+use oxzmq_web::handlers::{Form, Handlers, Route};
 
 /// A program that ends with the test.
 struct Program(Child);
@@ -74,7 +74,8 @@ fn a_worker_in_python() {
 fn route(site: &Scratch, form: Form) -> Route {
     let endpoint = |name: &str| format!("ipc://{}", site.0.join(name).display());
     let (prefix, ident) = ("/app".to_owned(), "the-server".to_owned());
-    Route { prefix, requests: endpoint("requests"), replies: endpoint("replies"), ident, form }
+    let to = Handlers::Mongrel2 { requests: endpoint("requests"), replies: endpoint("replies"), ident, form };
+    Route { prefix, to }
 }
 
 /// The first reply of a publisher may come before it knows of its subscriber: then the request is made again.
@@ -97,10 +98,11 @@ fn a_handler_of_mongrel2() {
     for form in [Form::Json, Form::Tnetstring] {
         let site = site();
         let route = route(&site, form);
+        let Handlers::Mongrel2 { requests, replies, .. } = route.to.clone() else { unreachable!() };
         let mut master = Running::with(|config| config.routes = vec![route.clone()]);
         let _worker = master.worker(&site.0.join("root"));
         assert_eq!(master.get("/app").status, 503, "no handler yet");
-        let _handler = Program::start("tests/peers/mongrel2_handler.py", &[&route.requests, &route.replies]);
+        let _handler = Program::start("tests/peers/mongrel2_handler.py", &[&requests, &replies]);
         until_answered(&master, "/app");
 
         let reply = master.raw(
@@ -139,5 +141,43 @@ fn a_handler_of_mongrel2() {
         // Files are files.
         assert_eq!(master.get("/sub/").text(), "below");
         assert_eq!(master.get("/apple").status, 404);
+    }
+}
+
+#[test]
+fn workers_of_majordomo() {
+    let site = site();
+    let endpoint = format!("ipc://{}", site.0.join("majordomo").display());
+    let to = Handlers::Majordomo { endpoint: endpoint.clone(), service: "echo".to_owned() };
+    let route = Route { prefix: "/echo".to_owned(), to };
+    let master = Running::with(|config| config.routes = vec![route]);
+    assert_eq!(master.get("/echo").status, 503, "no worker yet");
+    let first = Program::start("tests/peers/majordomo_worker.py", &[&endpoint, "echo"]);
+    let deadline = Instant::now() + LONG;
+    while master.get("/echo").status == 503 {
+        assert!(Instant::now() < deadline, "the worker does not come");
+    }
+    let reply = master.send("POST", "/echo/x?y", "Content-Length: 0\r\n");
+    assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/octet-stream")));
+    assert!(reply.text().contains("POST|/echo/x?y|{"), "{}", reply.text());
+    let whole = master.get("/echo/whole");
+    assert_eq!((whole.status, whole.text().as_str()), (418, "short and stout"));
+
+    // A request in the hands of a worker that dies goes to another.
+    let waiting = {
+        let mut client = master.connect();
+        client.write_all(b"GET /echo/die HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        client
+    };
+    drop(first);
+    let _second = Program::start("tests/peers/majordomo_worker.py", &[&endpoint, "echo", "immortal"]);
+    let mut waiting = waiting;
+    let mut answer = Vec::new();
+    waiting.read_to_end(&mut answer).unwrap();
+    // It died with the request in hand, or before it had got it: in either case somebody is told at once or answers.
+    assert!([200, 503].contains(&Reply::parse(&answer).status));
+    let deadline = Instant::now() + LONG;
+    while master.get("/echo").status == 503 {
+        assert!(Instant::now() < deadline, "the second worker does not come");
     }
 }

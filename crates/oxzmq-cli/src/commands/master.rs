@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use oxzmq_web::config::MasterConfig;
-use oxzmq_web::handlers::{Form, Route};
+use oxzmq_web::handlers::{Form, Handlers, Route};
 use oxzmq_web::program;
 
 /// Accept HTTP requests and have workers answer them, here or on other machines
@@ -21,8 +21,11 @@ pub struct Args {
     #[arg(long)]
     trust_network: bool,
     /// Give paths to handlers of Mongrel2's protocol; REQUESTS and REPLIES are the endpoints that they connect to
-    #[arg(long, value_name = "PREFIX=REQUESTS,REPLIES[,IDENT[,tnetstring]]", value_parser = route)]
+    #[arg(long, value_name = "PREFIX=REQUESTS,REPLIES[,IDENT[,tnetstring]]", value_parser = mongrel2)]
     mongrel2: Vec<Route>,
+    /// Give paths to workers of Majordomo 0.2, which connect to ENDPOINT and offer SERVICE
+    #[arg(long, value_name = "PREFIX=ENDPOINT,SERVICE", value_parser = majordomo)]
+    majordomo: Vec<Route>,
     /// Most requests that wait for a free worker; further ones are answered 503
     #[arg(long, value_name = "N", default_value_t = 1024)]
     queue: usize,
@@ -42,12 +45,25 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     first.ok_or_else(|| "no such host".to_owned())
 }
 
-fn route(text: &str) -> Result<Route, String> {
-    let usage = "write it as /app=tcp://127.0.0.1:9997,tcp://127.0.0.1:9996";
+/// `PREFIX=...`
+fn prefixed<'t>(text: &'t str, usage: &str) -> Result<(String, &'t str), String> {
     let (prefix, rest) = text.split_once('=').ok_or(usage)?;
     if !prefix.starts_with('/') {
         return Err(format!("the path begins with a slash; {usage}"));
     }
+    Ok((prefix.to_owned(), rest))
+}
+
+fn majordomo(text: &str) -> Result<Route, String> {
+    let usage = "write it as /app=tcp://127.0.0.1:5571,service";
+    let (prefix, rest) = prefixed(text, usage)?;
+    let (endpoint, service) = rest.split_once(',').ok_or(usage)?;
+    Ok(Route { prefix, to: Handlers::Majordomo { endpoint: endpoint.to_owned(), service: service.to_owned() } })
+}
+
+fn mongrel2(text: &str) -> Result<Route, String> {
+    let usage = "write it as /app=tcp://127.0.0.1:9997,tcp://127.0.0.1:9996";
+    let (prefix, rest) = prefixed(text, usage)?;
     let mut parts = rest.split(',').map(str::to_owned);
     let (Some(requests), Some(replies)) = (parts.next(), parts.next()) else { return Err(usage.to_owned()) };
     let ident = parts.next().unwrap_or_else(|| "oxzmq".to_owned());
@@ -56,7 +72,7 @@ fn route(text: &str) -> Result<Route, String> {
         Some("tnetstring") => Form::Tnetstring,
         Some(other) => return Err(format!("there are json and tnetstring, but no {other}")),
     };
-    Ok(Route { prefix: prefix.to_owned(), requests, replies, ident, form })
+    Ok(Route { prefix, to: Handlers::Mongrel2 { requests, replies, ident, form } })
 }
 
 /// Serves until Ctrl-C.
@@ -64,7 +80,7 @@ pub fn run(args: Args) -> ExitCode {
     let mut config = MasterConfig {
         access_log: !args.quiet,
         trust_network: args.trust_network,
-        routes: args.mongrel2,
+        routes: [args.mongrel2, args.majordomo].concat(),
         ..MasterConfig::new(args.http, args.workers)
     };
     config.limits.queue = args.queue;

@@ -1,8 +1,9 @@
-//! The task that owns a route's sockets: requests out, replies in, and who waits for which.
+//! How requests get to the handlers of a route, and their replies back: one task per route owns its sockets.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use oxzmq::{Context, ErrorKind, Message, Socket, SocketType};
@@ -10,11 +11,14 @@ use tokio::sync::mpsc;
 
 use crate::error::{Error, Result};
 
-use super::Route;
-use super::mongrel2::{Request, decode, departure};
+use super::majordomo::{Broker, Job};
+use super::mongrel2::{Form, Request, decode, departure};
+use super::{Handlers, Route};
 
 /// Replies that may wait for a client. One that is further behind is cut off: handlers are not told to wait.
 const BACKLOG: usize = 256;
+/// How often a broker is told that time passes.
+const TICK: Duration = Duration::from_millis(500);
 /// Longest reply.
 const MESSAGE_MAX: u64 = 16 * 1024 * 1024;
 
@@ -74,9 +78,13 @@ impl Gate {
 
 /// A route's sockets, bound.
 pub(crate) struct Bound {
-    route: Route,
-    requests: Socket,
-    replies: Socket,
+    route: Arc<Route>,
+    sockets: Sockets,
+}
+
+enum Sockets {
+    Mongrel2 { requests: Socket, replies: Socket },
+    Majordomo(Socket),
 }
 
 /// Binds a route's endpoints.
@@ -84,44 +92,66 @@ pub(crate) struct Bound {
 /// # Errors
 /// [`Error::Endpoint`] when one cannot be bound.
 pub(crate) fn bind(context: &Context, route: &Route) -> Result<Bound> {
-    let at = |endpoint: &str| {
-        let endpoint = endpoint.to_owned();
-        move |source| Error::Endpoint { endpoint, source }
+    let bound = |kind, endpoint: &str| {
+        let socket = context.socket(kind)?;
+        socket.set_linger(Some(Duration::ZERO))?;
+        socket.set_max_message_size(Some(MESSAGE_MAX))?;
+        socket.bind(endpoint).map_err(|source| Error::Endpoint { endpoint: endpoint.to_owned(), source })?;
+        Ok::<_, Error>(socket)
     };
-    let requests = context.socket(SocketType::Push)?;
-    requests.set_linger(Some(std::time::Duration::ZERO))?;
-    requests.bind(&route.requests).map_err(at(&route.requests))?;
-    let replies = context.socket(SocketType::Sub)?;
-    replies.set_max_message_size(Some(MESSAGE_MAX))?;
-    replies.subscribe("")?;
-    replies.bind(&route.replies).map_err(at(&route.replies))?;
-    Ok(Bound { route: route.clone(), requests, replies })
+    let sockets = match &route.to {
+        Handlers::Mongrel2 { requests, replies, .. } => {
+            let (requests, replies) = (bound(SocketType::Push, requests)?, bound(SocketType::Sub, replies)?);
+            replies.subscribe("")?;
+            Sockets::Mongrel2 { requests, replies }
+        }
+        Handlers::Majordomo { endpoint, .. } => {
+            let router = bound(SocketType::Router, endpoint)?;
+            router.set_router_mandatory(true)?;
+            Sockets::Majordomo(router)
+        }
+    };
+    Ok(Bound { route: Arc::new(route.clone()), sockets })
 }
 
 impl Bound {
     /// Starts the task. It ends with the last [`Gate`].
     pub(crate) fn start(self) -> Gate {
         let (commands, receiver) = mpsc::unbounded_channel();
-        let Self { route, requests, replies } = self;
-        let route = Arc::new(route);
-        let task = Task { route: Arc::clone(&route), requests, replies, waiting: HashMap::new() };
+        let Self { route, sockets } = self;
+        let gate = Gate { route: Arc::clone(&route), commands, ids: Arc::new(AtomicU64::new(1)) };
         tokio::spawn(async move {
-            if let Err(error) = task.run(receiver).await {
-                tracing::error!(%error, "handlers cannot be reached any more");
+            let ended = match (sockets, &route.to) {
+                (Sockets::Mongrel2 { requests, replies }, Handlers::Mongrel2 { ident, form, .. }) => {
+                    let (prefix, ident) = (route.prefix.clone(), ident.clone());
+                    Pusher { prefix, ident, form: *form, requests, replies, waiting: HashMap::new() }
+                        .run(receiver)
+                        .await
+                }
+                (Sockets::Majordomo(router), Handlers::Majordomo { service, .. }) => {
+                    Brokerage { prefix: route.prefix.clone(), router, broker: Broker::new(service) }.run(receiver).await
+                }
+                _ => Ok(()), // `bind` made the sockets for the route
+            };
+            if let Err(error) = ended {
+                tracing::error!(%error, route = route.prefix, "handlers cannot be reached any more");
             }
         });
-        Gate { route, commands, ids: Arc::new(AtomicU64::new(1)) }
+        gate
     }
 }
 
-struct Task {
-    route: Arc<Route>,
+/// Mongrel2's half: requests are pushed, replies are subscribed to.
+struct Pusher {
+    prefix: String,
+    ident: String,
+    form: Form,
     requests: Socket,
     replies: Socket,
     waiting: HashMap<u64, mpsc::Sender<Bytes>>,
 }
 
-impl Task {
+impl Pusher {
     async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) -> oxzmq::Result<()> {
         loop {
             tokio::select! {
@@ -137,7 +167,7 @@ impl Task {
     fn obey(&mut self, command: Command) -> oxzmq::Result<()> {
         match command {
             Command::Open(id, request, client) => {
-                let message = request.encode(&self.route.ident, id, &self.route.prefix, self.route.form);
+                let message = request.encode(&self.ident, id, &self.prefix, self.form);
                 // Without a handler, or with too many requests queued, the client's end is dropped.
                 if self.push(message)? {
                     self.waiting.insert(id, client);
@@ -145,7 +175,7 @@ impl Task {
             }
             Command::Gone { id, finished } => {
                 if self.waiting.remove(&id).is_some() && !finished {
-                    self.push(departure(&self.route.ident, id))?;
+                    self.push(departure(&self.ident, id))?;
                 }
             }
         }
@@ -163,13 +193,13 @@ impl Task {
     fn deliver(&mut self, mut reply: Message) -> oxzmq::Result<()> {
         let Some(reply) = reply.pop_front().map(oxzmq::Frame::into_bytes) else { return Ok(()) };
         let Some(delivery) = decode(&reply) else {
-            tracing::warn!(route = self.route.prefix, "a handler's reply makes no sense");
+            tracing::warn!(route = self.prefix, "a handler's reply makes no sense");
             return Ok(());
         };
         let raw = reply.slice(delivery.raw..);
         for id in delivery.ids {
             let Some(client) = self.waiting.get(&id) else {
-                self.push(departure(&self.route.ident, id))?;
+                self.push(departure(&self.ident, id))?;
                 continue;
             };
             if raw.is_empty() || client.try_send(raw.clone()).is_err() {
@@ -177,5 +207,57 @@ impl Task {
             }
         }
         Ok(())
+    }
+}
+
+/// Majordomo's half: a broker on a ROUTER.
+struct Brokerage {
+    prefix: String,
+    router: Socket,
+    broker: Broker,
+}
+
+impl Brokerage {
+    async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) -> oxzmq::Result<()> {
+        let mut ticks = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => return Ok(()),
+                },
+                message = self.router.recv_async() => {
+                    let mut message = message?;
+                    if let Some(from) = message.pop_front() {
+                        self.broker.handle(&from.into_bytes(), message, Instant::now());
+                    }
+                }
+                _ = ticks.tick() => self.broker.tick(Instant::now()),
+            }
+            while let Some((to, mut message)) = self.broker.poll_outbox() {
+                message.push_front(to.clone());
+                match self.router.try_send(message) {
+                    Ok(()) => {}
+                    Err(error) if matches!(error.kind(), ErrorKind::HostUnreachable | ErrorKind::WouldBlock) => {
+                        self.broker.lose(&to, false, Instant::now());
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Open(id, request, client) => {
+                let headers = serde_json::Value::Object(request.headers(&self.prefix)).to_string();
+                let repeatable = ["GET", "HEAD", "OPTIONS"].contains(&request.method.as_str());
+                let target = request.target();
+                let frames = vec![request.method.into(), target.into(), headers.into(), request.body.into()];
+                let job = Job { id, frames, client, repeatable, tries: 0, began: false };
+                self.broker.submit(job, Instant::now());
+            }
+            Command::Gone { id, .. } => self.broker.cancel(id),
+        }
     }
 }

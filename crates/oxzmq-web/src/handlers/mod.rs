@@ -1,15 +1,17 @@
 //! Programs that form whole responses by themselves, for paths that are not files.
 //!
-//! A [`Route`] gives the requests below a path to handlers of Mongrel2's protocol, as they are: a handler
-//! written for Mongrel2 does not notice the difference.
+//! A [`Route`] gives the requests below a path to handlers of Mongrel2's protocol or to workers of Majordomo, as
+//! they are: a handler written for Mongrel2 does not notice the difference.
 //!
 //! | module | duty |
 //! |---|---|
 //! | `mongrel2` | requests and replies as octets |
-//! | `gate` | the task with the sockets, and who waits for which reply |
+//! | `majordomo` | the broker's half of Majordomo 0.2 |
+//! | `gate` | how requests get to either; the tasks with the sockets |
 //! | `raw` | the head of a response as a handler writes it |
 
 pub(crate) mod gate;
+mod majordomo;
 mod mongrel2;
 mod raw;
 
@@ -22,14 +24,31 @@ pub(crate) use raw::{Length, RawHead, parse};
 pub struct Route {
     /// Where the paths begin, such as `/app/`. The longest route that fits is taken.
     pub prefix: String,
-    /// Where requests are pushed to handlers: Mongrel2's `send_spec`, an endpoint to bind.
-    pub requests: String,
-    /// Where replies are subscribed to: Mongrel2's `recv_spec`, an endpoint to bind.
-    pub replies: String,
-    /// What the server calls itself in requests: Mongrel2's `send_ident`.
-    pub ident: String,
-    /// How headers are written.
-    pub form: Form,
+    /// By which protocol, and at which endpoints.
+    pub to: Handlers,
+}
+
+/// How handlers are reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handlers {
+    /// By Mongrel2's protocol.
+    Mongrel2 {
+        /// Where requests are pushed to handlers: Mongrel2's `send_spec`, an endpoint to bind.
+        requests: String,
+        /// Where replies are subscribed to: Mongrel2's `recv_spec`, an endpoint to bind.
+        replies: String,
+        /// What the server calls itself in requests: Mongrel2's `send_ident`.
+        ident: String,
+        /// How headers are written.
+        form: Form,
+    },
+    /// By Majordomo 0.2.
+    Majordomo {
+        /// Where workers connect: an endpoint to bind.
+        endpoint: String,
+        /// The service that they offer.
+        service: String,
+    },
 }
 
 impl Route {
@@ -46,13 +65,8 @@ mod tests {
 
     #[test]
     fn a_prefix_ends_where_a_part_of_the_path_ends() {
-        let route = |prefix: &str| Route {
-            prefix: prefix.to_owned(),
-            requests: String::new(),
-            replies: String::new(),
-            ident: String::new(),
-            form: Form::Json,
-        };
+        let to = Handlers::Majordomo { endpoint: String::new(), service: String::new() };
+        let route = |prefix: &str| Route { prefix: prefix.to_owned(), to: to.clone() };
         assert!(route("/app").fits("/app") && route("/app").fits("/app/x") && !route("/app").fits("/apple"));
         assert!(route("/app/").fits("/app/x") && !route("/app/").fits("/app"));
         assert!(route("/").fits("/anything"));

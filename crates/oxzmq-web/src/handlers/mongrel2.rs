@@ -39,6 +39,26 @@ pub(crate) struct Request {
 impl Request {
     /// The message for a handler behind the route with this prefix.
     pub(super) fn encode(&self, ident: &str, id: u64, prefix: &str, form: Form) -> Vec<u8> {
+        let headers = self.headers(prefix);
+        let mut message = format!("{ident} {id} {} ", self.path).into_bytes();
+        match form {
+            Form::Json => netstring(&mut message, Value::Object(headers).to_string().as_bytes()),
+            Form::Tnetstring => tnetstring(&mut message, &Value::Object(headers)),
+        }
+        netstring(&mut message, &self.body);
+        message
+    }
+
+    /// Path and query as the client wrote them.
+    pub(super) fn target(&self) -> String {
+        match &self.query {
+            Some(query) => format!("{}?{query}", self.path),
+            None => self.path.clone(),
+        }
+    }
+
+    /// The client's headers in lower case, and what the server knows in upper case.
+    pub(super) fn headers(&self, prefix: &str) -> Map<String, Value> {
         let mut headers = Map::new();
         for name in self.headers.keys() {
             // A header of this name would let a client name a file that the handler takes for an upload.
@@ -54,10 +74,7 @@ impl Request {
             let value = if values.len() == 1 { values.remove(0) } else { Value::Array(values) };
             headers.insert(name.as_str().to_owned(), value);
         }
-        let uri = match &self.query {
-            Some(query) => format!("{}?{query}", self.path),
-            None => self.path.clone(),
-        };
+        let uri = self.target();
         let facts = [
             ("PATH", self.path.as_str()),
             ("METHOD", &self.method),
@@ -71,13 +88,7 @@ impl Request {
         if let Some(query) = &self.query {
             headers.insert("QUERY".to_owned(), query.as_str().into());
         }
-        let mut message = format!("{ident} {id} {} ", self.path).into_bytes();
-        match form {
-            Form::Json => netstring(&mut message, Value::Object(headers).to_string().as_bytes()),
-            Form::Tnetstring => tnetstring(&mut message, &Value::Object(headers)),
-        }
-        netstring(&mut message, &self.body);
-        message
+        headers
     }
 }
 
