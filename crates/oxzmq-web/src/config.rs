@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::files::Rules;
+use crate::handlers::Route;
 use crate::pool::Limits;
 
 /// Settings of a [`Master`](crate::master::Master).
@@ -13,6 +15,10 @@ pub struct MasterConfig {
     pub http: SocketAddr,
     /// Where workers connect: an endpoint to bind, such as `tcp://127.0.0.1:5560` or `ipc:///run/x`.
     pub workers: String,
+    /// Workers may be reached over a network although nothing guards or encrypts what they say.
+    pub trust_network: bool,
+    /// Which paths belong to handlers of Mongrel2's protocol.
+    pub routes: Vec<Route>,
     /// Queue, retries, window.
     pub limits: Limits,
     /// Most HTTP connections at a time; further ones wait to be accepted.
@@ -21,6 +27,8 @@ pub struct MasterConfig {
     pub header_timeout: Duration,
     /// Longest time in which a client takes none of its answer.
     pub write_timeout: Duration,
+    /// Most HTTP connections of one address at a time; further ones are closed. 0 is any number.
+    pub connections_per_address: usize,
     /// How long a master that stops waits for answers under way.
     pub drain: Duration,
     /// Whether to write a line per request to standard output.
@@ -33,10 +41,13 @@ impl MasterConfig {
         Self {
             http,
             workers: workers.into(),
+            trust_network: false,
+            routes: Vec::new(),
             limits: Limits::default(),
             connections: 8192,
             header_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
+            connections_per_address: 0,
             drain: Duration::from_secs(30),
             access_log: true,
         }
@@ -46,19 +57,33 @@ impl MasterConfig {
 /// Settings of a [`Worker`](crate::worker::Worker).
 #[derive(Clone, Debug)]
 pub struct WorkerConfig {
-    /// The master's endpoint.
-    pub master: String,
+    /// The endpoints of the masters to work for; one, usually.
+    pub masters: Vec<String>,
     /// The directory to serve.
     pub root: PathBuf,
     /// A name for people, at most 64 octets; by default the machine's name and the process.
     pub name: Option<String>,
     /// Most requests in hand at a time. One that waits for a slow client counts, and costs little.
     pub slots: u32,
+    /// What of the directory is served.
+    pub rules: Rules,
+    /// Whether a compressed sibling (`page.html.gz`, `.br`, `.zst`) is sent to clients that take it.
+    pub precompressed: bool,
+    /// Whether to wait for another master when one stops, rather than to end.
+    pub stay: bool,
 }
 
 impl WorkerConfig {
     /// The usual settings.
     pub fn new(master: impl Into<String>, root: impl Into<PathBuf>) -> Self {
-        Self { master: master.into(), root: root.into(), name: None, slots: 256 }
+        Self {
+            masters: vec![master.into()],
+            root: root.into(),
+            name: None,
+            slots: 256,
+            rules: Rules::default(),
+            precompressed: true,
+            stay: false,
+        }
     }
 }

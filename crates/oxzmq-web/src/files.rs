@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, statat};
 use rustix::io::Errno;
 
-use crate::envelope::{PATH_MAX, Version};
+use crate::envelope::{Coding, Codings, PATH_MAX, Version};
 
 /// What a directory's path stands for.
 const INDEX: &str = "index.html";
@@ -33,6 +33,8 @@ pub enum Found {
     Directory,
     /// The root itself, with nothing in it.
     EmptyRoot,
+    /// A directory without an index, asked for with its final slash, where lists are allowed.
+    Listing(OwnedFd, Version),
     /// Nothing that is served.
     NotFound,
     /// Something that may not be read.
@@ -41,10 +43,34 @@ pub enum Found {
     Failed(io::Error),
 }
 
+/// Where symbolic links may lead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Links {
+    /// None is followed.
+    Off,
+    /// To what is below the root.
+    #[default]
+    Inside,
+    /// Anywhere. Whoever may make a link below the root can publish what the worker can read.
+    All,
+}
+
+/// What of a directory is served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Where symbolic links may lead.
+    pub links: Links,
+    /// Also what begins with a dot.
+    pub hidden: bool,
+    /// A directory without an index is answered by a list of what is in it.
+    pub listing: bool,
+}
+
 /// A directory whose regular files are served.
 #[derive(Debug)]
 pub struct Root {
     path: PathBuf,
+    rules: Rules,
     directory: OwnedFd,
     /// The kernel keeps resolution below the directory.
     kernel: bool,
@@ -55,11 +81,11 @@ impl Root {
     ///
     /// # Errors
     /// When it does not exist, is not a directory or may not be read.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub fn open(path: &Path, rules: Rules) -> io::Result<Self> {
         let path = path.canonicalize()?;
         let directory = rustix::fs::open(&path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let probe = openat2(&directory, ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::BENEATH);
-        Ok(Self { path, directory, kernel: probe.is_ok() })
+        Ok(Self { path, rules, directory, kernel: probe.is_ok() })
     }
 
     /// Where it is.
@@ -69,7 +95,7 @@ impl Root {
 
     /// Finds what an absolute, percent-decoded path stands for.
     pub fn find(&self, path: &[u8]) -> Found {
-        let Some(relative) = relative(path) else { return Found::NotFound };
+        let Some(relative) = self.relative(path) else { return Found::NotFound };
         let found = if relative.is_empty() || relative.ends_with(b"/") {
             let index = [relative, INDEX.as_bytes()].concat();
             self.open_file(&index).map(|found| match found {
@@ -82,8 +108,77 @@ impl Root {
         match found {
             Ok(found) => found,
             Err(Errno::NOENT) if relative.is_empty() && self.is_empty() => Found::EmptyRoot,
+            Err(Errno::NOENT) if self.rules.listing && (relative.is_empty() || relative.ends_with(b"/")) => {
+                self.directory(relative).unwrap_or_else(explain)
+            }
             Err(error) => explain(error),
         }
+    }
+
+    /// A file like the one at `path` in a coding that is accepted, unless it is older than the file.
+    pub fn find_coded(&self, path: &[u8], plain: &Version, accepts: Codings) -> Option<(Coding, File, Version)> {
+        let relative = self.relative(path)?;
+        let index = if relative.is_empty() || relative.ends_with(b"/") { INDEX } else { "" };
+        Coding::ALL.into_iter().filter(|&coding| accepts.has(coding)).find_map(|coding| {
+            let name = [relative, index.as_bytes(), coding.suffix().as_bytes()].concat();
+            match self.open_file(&name) {
+                Ok(Found::File(file, version)) => {
+                    let fresh = (version.mtime_s, version.mtime_ns) >= (plain.mtime_s, plain.mtime_ns);
+                    fresh.then_some((coding, file, version))
+                }
+                _ => None,
+            }
+        })
+    }
+
+    fn directory(&self, relative: &[u8]) -> Result<Found, Errno> {
+        let relative = if relative.is_empty() { b".".as_slice() } else { relative };
+        let relative = relative.strip_suffix(b"/").unwrap_or(relative);
+        let directory = if self.kernel { self.resolve(relative) } else { self.walk(relative) }?;
+        let facts = fstat(&directory)?;
+        let is_directory = FileType::from_raw_mode(facts.st_mode) == FileType::Directory;
+        Ok(if is_directory { Found::Listing(directory, version(&facts)) } else { Found::NotFound })
+    }
+
+    /// The names to list of an open directory, those of directories with a slash, sorted; so many at most.
+    pub(crate) fn names(&self, directory: &OwnedFd, most: usize) -> io::Result<Vec<Vec<u8>>> {
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(directory)? {
+            let entry = entry?;
+            let mut name = entry.file_name().to_bytes().to_vec();
+            if !self.may_show(&name) {
+                continue;
+            }
+            match entry.file_type() {
+                FileType::Directory => name.push(b'/'),
+                FileType::RegularFile => {}
+                FileType::Symlink if self.rules.links != Links::Off => {}
+                _ => continue,
+            }
+            names.push(name);
+            if names.len() >= most {
+                break;
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// A part of a path that is not hidden. `.` and `..` always are.
+    fn may_show(&self, part: &[u8]) -> bool {
+        let dots = part == b"." || part == b"..";
+        !part.is_empty() && !dots && (part[0] != b'.' || self.rules.hidden || part == WELL_KNOWN)
+    }
+
+    /// The path without its first slash, if it is one that may be served.
+    fn relative<'p>(&self, path: &'p [u8]) -> Option<&'p [u8]> {
+        let relative = path.strip_prefix(b"/")?;
+        if path.len() > PATH_MAX || path.contains(&0) {
+            return None;
+        }
+        let parts = relative.strip_suffix(b"/").unwrap_or(relative);
+        let fine = |part: &[u8]| self.may_show(part);
+        (relative.is_empty() || parts.split(|&octet| octet == b'/').all(fine)).then_some(relative)
     }
 
     fn open_file(&self, relative: &[u8]) -> Result<Found, Errno> {
@@ -97,7 +192,11 @@ impl Root {
     }
 
     fn resolve(&self, relative: &[u8]) -> Result<OwnedFd, Errno> {
-        let rules = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let rules = match self.rules.links {
+            Links::Off => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+            Links::Inside => ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS,
+            Links::All => ResolveFlags::NO_MAGICLINKS,
+        };
         for _ in 0..RENAME_TRIES {
             match openat2(&self.directory, OsStr::from_bytes(relative), file_flags(), Mode::empty(), rules) {
                 Err(Errno::AGAIN | Errno::INTR) => {}
@@ -149,17 +248,6 @@ pub(crate) fn version(facts: &Stat) -> Version {
     }
 }
 
-/// The path without its first slash, if it is one that may be served.
-fn relative(path: &[u8]) -> Option<&[u8]> {
-    let relative = path.strip_prefix(b"/")?;
-    if path.len() > PATH_MAX || path.contains(&0) {
-        return None;
-    }
-    let parts = relative.strip_suffix(b"/").unwrap_or(relative);
-    let fine = |part: &[u8]| !part.is_empty() && (part[0] != b'.' || part == WELL_KNOWN);
-    (relative.is_empty() || parts.split(|&octet| octet == b'/').all(fine)).then_some(relative)
-}
-
 fn explain(error: Errno) -> Found {
     match error {
         // EXDEV is the kernel's word for a path that leads out, ENXIO for a socket or a dead device.
@@ -183,6 +271,10 @@ mod tests {
     struct Scratch(PathBuf);
 
     impl Scratch {
+        fn root(&self, rules: Rules) -> Root {
+            Root::open(&self.0.join("root"), rules).unwrap()
+        }
+
         fn new(name: &str) -> Self {
             let path = std::env::temp_dir().join(format!("oxzmq-files-{}-{name}", std::process::id()));
             let _ = fs::remove_dir_all(&path);
@@ -197,9 +289,9 @@ mod tests {
 
         /// As the kernel does it, and as it is done without the kernel's help.
         fn roots(&self) -> [Root; 2] {
-            let root = Root::open(&self.0.join("root")).unwrap();
+            let root = self.root(Rules::default());
             assert!(root.kernel, "this kernel has openat2");
-            let mut other = Root::open(&self.0.join("root")).unwrap();
+            let mut other = self.root(Rules::default());
             other.kernel = false;
             [root, other]
         }
@@ -276,6 +368,54 @@ mod tests {
         let [root, without] = scratch.roots();
         assert_eq!(content(root.find(b"/link")), "hello");
         assert!(matches!(without.find(b"/link"), Found::NotFound));
+    }
+
+    #[test]
+    fn links_are_followed_as_far_as_is_allowed() {
+        let scratch = Scratch::new("policy");
+        symlink("file.txt", scratch.0.join("root/inside")).unwrap();
+        symlink("../root-secret/x", scratch.0.join("root/outside")).unwrap();
+        let found = |links, path: &[u8]| match scratch.root(Rules { links, ..Rules::default() }).find(path) {
+            Found::File(..) => true,
+            Found::NotFound => false,
+            other => panic!("{other:?}"),
+        };
+        for (links, inside, outside) in
+            [(Links::Off, false, false), (Links::Inside, true, false), (Links::All, true, true)]
+        {
+            assert_eq!((found(links, b"/inside"), found(links, b"/outside")), (inside, outside), "{links:?}");
+            assert!(!found(links, b"/../root-secret/x"));
+        }
+    }
+
+    #[test]
+    fn hidden_files_and_lists_are_had_when_allowed() {
+        let scratch = Scratch::new("allowed");
+        let root = scratch.root(Rules { hidden: true, listing: true, ..Rules::default() });
+        assert_eq!(content(root.find(b"/.hidden")), "hidden");
+        assert!(matches!(root.find(b"/.."), Found::NotFound));
+        assert_eq!(content(root.find(b"/sub/")), "index");
+        fs::remove_file(scratch.0.join("root/sub/index.html")).unwrap();
+        assert!(matches!(root.find(b"/sub/"), Found::Listing(..)));
+        let Found::Listing(directory, _) = root.find(b"/") else { panic!("no list") };
+        let names = root.names(&directory, 10).unwrap();
+        assert_eq!(names, [b".hidden".to_vec(), b"file.txt".to_vec(), b"sub/".to_vec()]);
+    }
+
+    #[test]
+    fn a_coded_file_is_taken_unless_it_is_stale() {
+        let scratch = Scratch::new("coded");
+        let root = scratch.root(Rules::default());
+        let Found::File(_, plain) = root.find(b"/file.txt") else { panic!() };
+        let accepts = Codings::NONE.with(Coding::Gzip);
+        assert!(root.find_coded(b"/file.txt", &plain, accepts).is_none());
+        fs::write(scratch.0.join("root/file.txt.gz"), "packed").unwrap();
+        assert!(matches!(root.find_coded(b"/file.txt", &plain, accepts), Some((Coding::Gzip, ..))));
+        assert!(root.find_coded(b"/file.txt", &plain, Codings::NONE.with(Coding::Zstd)).is_none());
+        let later = Version { mtime_s: plain.mtime_s + 1000, ..plain };
+        assert!(root.find_coded(b"/file.txt", &later, accepts).is_none());
+        fs::write(scratch.0.join("root/sub/index.html.gz"), "packed").unwrap();
+        assert!(root.find_coded(b"/sub/", &plain, accepts).is_some());
     }
 
     #[test]

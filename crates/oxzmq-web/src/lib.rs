@@ -19,6 +19,7 @@
 //! | [`pool`] | who works on what: all rules, without sockets or a clock |
 //! | [`envelope`] | the protocol between master and workers, octet by octet |
 //! | [`worker`], [`files`], [`mime`] | reading files below one directory, and nothing else |
+//! | [`handlers`] | programs that write whole responses, by Mongrel2's protocol |
 //! | [`config`], [`error`] | settings; what can go wrong |
 //!
 //! A master and a worker in one process:
@@ -34,7 +35,7 @@
 //!
 //! let worker = Worker::new(WorkerConfig::new(master.workers_endpoint(), "."))?;
 //! let stopper = worker.stopper();
-//! let thread = std::thread::spawn(move || worker.run(&|notice| println!("{notice:?}")));
+//! let thread = std::thread::spawn(move || worker.run(&|master, notice| println!("{master}: {notice:?}")));
 //!
 //! // `master.run(..)` on a Tokio runtime would serve now.
 //! stopper.stop();
@@ -51,6 +52,7 @@ mod dispatch;
 pub mod envelope;
 pub mod error;
 pub mod files;
+pub mod handlers;
 mod http;
 pub mod master;
 pub mod mime;

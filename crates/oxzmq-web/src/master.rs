@@ -1,7 +1,7 @@
 //! The master: accepts HTTP connections and has workers answer them.
 
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use crate::config::MasterConfig;
 use crate::dispatch::{self, Stage};
 use crate::envelope::CHUNK_MAX;
 use crate::error::{Error, Result};
+use crate::handlers;
 use crate::http::Site;
 use crate::http::stall::Stall;
 use crate::pool::News;
@@ -36,6 +37,7 @@ pub struct Master {
     address: SocketAddr,
     router: Arc<Socket>,
     endpoint: String,
+    handlers: Vec<handlers::gate::Bound>,
 }
 
 impl Master {
@@ -44,6 +46,14 @@ impl Master {
     /// # Errors
     /// [`Error::Http`] or [`Error::Endpoint`] when an address cannot be bound.
     pub fn bind(config: MasterConfig) -> Result<Self> {
+        if !config.trust_network && !is_local(&config.workers) {
+            let what = format!(
+                "whoever reaches {} could be a worker, and nothing is encrypted there; \
+                 if everyone in that network is trusted, say so (--trust-network)",
+                config.workers
+            );
+            return Err(Error::Setting(what));
+        }
         let http = |source| Error::Http { address: config.http, source };
         let listener = TcpListener::bind(config.http).map_err(http)?;
         listener.set_nonblocking(true).map_err(http)?;
@@ -57,7 +67,10 @@ impl Master {
         let endpoint = router
             .bind(&config.workers)
             .map_err(|source| Error::Endpoint { endpoint: config.workers.clone(), source })?;
-        Ok(Self { config, context, listener, address, router: Arc::new(router), endpoint })
+        let mut routes: Vec<_> = config.routes.iter().collect();
+        routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
+        let handlers = routes.into_iter().map(|route| handlers::gate::bind(&context, route)).collect::<Result<_>>()?;
+        Ok(Self { handlers, config, context, listener, address, router: Arc::new(router), endpoint })
     }
 
     /// Where HTTP is spoken, with the real port.
@@ -94,7 +107,8 @@ impl Master {
         let (dispatcher, handle) =
             dispatch::new(Arc::clone(&self.router), monitor, self.config.limits, stages.clone(), news);
         let mut dispatcher = tokio::spawn(dispatcher.run());
-        let site = Arc::new(Site { handle, log });
+        let gates = self.handlers.into_iter().map(handlers::gate::Bound::start).collect();
+        let site = Arc::new(Site { handle, log, gates });
 
         let mut connections = Connections { site, config: self.config, stages, tasks: JoinSet::new() };
         let failed = tokio::select! {
@@ -127,6 +141,16 @@ impl Master {
         let why = |error| Error::System { what: "the dispatcher broke down", source: std::io::Error::other(error) };
         Ok(ended.map_err(why)??)
     }
+}
+
+/// Whether only this machine's programs can connect.
+fn is_local(endpoint: &str) -> bool {
+    let Some(address) = endpoint.strip_prefix("tcp://") else {
+        return ["ipc://", "inproc://"].iter().any(|local| endpoint.starts_with(local));
+    };
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 struct Connections {

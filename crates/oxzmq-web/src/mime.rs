@@ -58,6 +58,15 @@ pub fn of(path: &[u8]) -> &'static str {
     }
 }
 
+/// Whether files of this type are worth compressing.
+pub fn is_compressible(kind: &str) -> bool {
+    let kind = kind.split(';').next().unwrap_or(kind);
+    kind.starts_with("text/")
+        || kind.ends_with("+xml")
+        || kind.ends_with("+json")
+        || ["application/json", "application/xml", "application/wasm", "image/x-icon", "font/ttf"].contains(&kind)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

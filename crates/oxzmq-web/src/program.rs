@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::children::{Children, Recipe};
 use crate::config::{MasterConfig, WorkerConfig};
 use crate::error::{Error, Result};
-use crate::files::Root;
+use crate::files::{Root, Rules};
 use crate::master::Master;
 use crate::pool::News;
 use crate::system;
@@ -45,7 +45,7 @@ pub fn serve(options: Serve) -> Result<()> {
         return Err(Error::Setting("without workers there is nobody to answer; use at least one".to_owned()));
     }
     let open = |source| Error::Root { path: options.root.clone(), source };
-    let root = Root::open(&options.root).map_err(open)?.path().to_path_buf();
+    let root = Root::open(&options.root, Rules::default()).map_err(open)?.path().to_path_buf();
     system::raise_descriptor_limit();
     let runtime = runtime()?;
     let private = PrivateDirectory::new()?;
@@ -82,10 +82,6 @@ pub fn master(config: MasterConfig) -> Result<()> {
     let endpoint = master.workers_endpoint();
     eprintln!("Serving at http://{}/", master.http_address());
     eprintln!("Workers connect with: oxzmq worker --master {endpoint} --root DIR");
-    if !is_local(endpoint) {
-        eprintln!("Anyone who reaches that address can be a worker, and nothing is encrypted:");
-        eprintln!("use it in a network that you trust.");
-    }
     runtime.block_on(run(master, || {}))?;
     eprintln!("Stopped.");
     Ok(())
@@ -98,7 +94,6 @@ pub fn master(config: MasterConfig) -> Result<()> {
 /// When the directory or the master's endpoint cannot be used.
 pub fn worker(config: WorkerConfig, child: bool) -> Result<()> {
     system::raise_descriptor_limit();
-    let master = config.master.clone();
     let worker = Worker::new(config)?;
     let stopper = worker.stopper();
     let signals = Builder::new_current_thread().enable_io().build().map_err(no_runtime)?;
@@ -116,10 +111,10 @@ pub fn worker(config: WorkerConfig, child: bool) -> Result<()> {
             let _ = io::stdin().read_to_end(&mut Vec::new());
             std::process::exit(0);
         });
-        return worker.run(&|_| {});
+        return worker.run(&|_, _| {});
     }
     eprintln!("{} serves {}. Ctrl-C stops it.", worker.name(), worker.root().display());
-    worker.run(&|notice| match notice {
+    worker.run(&|master, notice| match notice {
         Notice::Waiting => eprintln!("Waiting for the master at {master}: is it running, and is this its address?"),
         Notice::AtWork => eprintln!("At work for {master}."),
         Notice::StartingAnew(why) => eprintln!("Starting anew: {why}."),
@@ -160,6 +155,9 @@ fn tell(news: &News) -> String {
         News::Joined { worker, pid, host, root, slots } => {
             format!("{worker} is ready: process {pid} on {host}, {root}, {slots} slots")
         }
+        News::Differ { path, workers: [a, b] } => {
+            format!("{a} and {b} have different files at {path}: are their directories copies of each other?")
+        }
         News::Left { worker, why, in_hand: 0 } => format!("{worker} left: {why}"),
         News::Left { worker, why, in_hand } => {
             format!("{worker} left: {why}; requests in hand go to others: {in_hand}")
@@ -189,12 +187,6 @@ fn runtime() -> Result<Runtime> {
 
 fn no_runtime(source: io::Error) -> Error {
     Error::System { what: "cannot start the runtime", source }
-}
-
-/// Whether only this machine's programs can connect.
-fn is_local(endpoint: &str) -> bool {
-    let Some(address) = endpoint.strip_prefix("tcp://") else { return true };
-    address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback())
 }
 
 /// A directory that nobody else can look into, removed at the end.

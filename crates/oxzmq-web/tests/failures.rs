@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::{FILE, LONG, Reply, Running, Scratch, noise};
-use oxzmq_web::config::WorkerConfig;
+use oxzmq_web::config::{MasterConfig, WorkerConfig};
 use oxzmq_web::envelope::{CHUNK_MIN, Head, Status, ToMaster, ToWorker};
+use oxzmq_web::master::Master;
 use oxzmq_web::pool::News;
 use oxzmq_web::worker::Worker;
 
@@ -218,7 +219,7 @@ fn a_worker_that_lies_is_dismissed_and_its_client_served_by_another() {
 }
 
 fn head(id: u64, offset: u64, length: u64, content: usize) -> ToMaster {
-    let head = Head { status: Status::File, version: FILE, offset, length, kind: String::new() };
+    let head = Head::part(FILE, offset, length, "");
     ToMaster::Head(id, head, vec![0; content].into())
 }
 
@@ -287,7 +288,7 @@ fn a_worker_starts_anew_when_its_master_does_not_know_it() {
     let endpoint = forgetful.bind("tcp://127.0.0.1:*").unwrap();
     let worker = Worker::new(WorkerConfig::new(&endpoint, &site.0)).unwrap();
     let stopper = worker.stopper();
-    let thread = std::thread::spawn(move || worker.run(&|_| {}));
+    let thread = std::thread::spawn(move || worker.run(&|_, _| {}));
     let ready = || {
         let mut message = forgetful.recv_deadline(Instant::now() + LONG).unwrap();
         let identity = message.pop_front().unwrap();
@@ -320,7 +321,7 @@ fn a_worker_starts_anew_when_its_master_does_not_know_it() {
 #[test]
 fn worker_process() {
     let (Ok(master), Ok(root)) = (std::env::var("TEST_MASTER"), std::env::var("TEST_ROOT")) else { return };
-    Worker::new(WorkerConfig::new(master, root)).unwrap().run(&|_| {}).unwrap();
+    Worker::new(WorkerConfig::new(master, root)).unwrap().run(&|_, _| {}).unwrap();
 }
 
 struct Process(Child);
@@ -383,4 +384,49 @@ fn a_stopped_worker_is_passed_over_and_starts_anew_when_it_wakes() {
     assert_eq!(reply.join().unwrap().text(), "content");
     sleeper.signal(rustix::process::Signal::CONT);
     assert_eq!(master.joined(), sleeper.0.id());
+}
+
+#[test]
+fn a_worker_can_work_for_several_masters() {
+    let site = Scratch::new();
+    site.write("x", "hello");
+    let (mut one, mut other) = (Running::start(), Running::start());
+    let config =
+        WorkerConfig { masters: vec![one.endpoint.clone(), other.endpoint.clone()], ..WorkerConfig::new("", &site.0) };
+    let worker = Worker::new(config).unwrap();
+    let stopper = worker.stopper();
+    let thread = std::thread::spawn(move || worker.run(&|_, _| {}));
+    assert_eq!(one.joined(), other.joined());
+    assert_eq!((one.get("/x").text().as_str(), other.get("/x").text().as_str()), ("hello", "hello"));
+    stopper.stop();
+    thread.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_worker_that_stays_waits_for_the_next_master() {
+    let site = Scratch::new();
+    site.write("x", "hello");
+    let mut first = Running::start();
+    let endpoint = first.endpoint.clone();
+    let worker = Worker::new(WorkerConfig { stay: true, ..WorkerConfig::new(&endpoint, &site.0) }).unwrap();
+    let stopper = worker.stopper();
+    let thread = std::thread::spawn(move || worker.run(&|_, _| {}));
+    first.joined();
+    first.ended();
+    let mut second = Running::with(|config| config.workers = endpoint);
+    second.joined();
+    assert_eq!(second.get("/x").text(), "hello");
+    stopper.stop();
+    thread.join().unwrap().unwrap();
+}
+
+#[test]
+fn workers_are_not_awaited_in_an_open_network_unless_it_is_trusted() {
+    for open in ["tcp://0.0.0.0:*", "tcp://*:*", "tcp://[::]:*", "tcp://eth0:*"] {
+        let error = Master::bind(MasterConfig::new(([127, 0, 0, 1], 0).into(), open)).err().unwrap();
+        assert!(error.to_string().contains("--trust-network"), "{error}");
+    }
+    let trusted =
+        MasterConfig { trust_network: true, ..MasterConfig::new(([127, 0, 0, 1], 0).into(), "tcp://0.0.0.0:*") };
+    Master::bind(trusted).unwrap();
 }

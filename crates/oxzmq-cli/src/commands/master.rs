@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use oxzmq_web::config::MasterConfig;
+use oxzmq_web::handlers::{Form, Handlers, Route};
 use oxzmq_web::program;
 
 /// Accept HTTP requests and have workers answer them, here or on other machines
@@ -16,6 +17,15 @@ pub struct Args {
     /// Where workers connect
     #[arg(long, value_name = "ENDPOINT", default_value = "tcp://127.0.0.1:5570")]
     workers: String,
+    /// Let workers come over a network although nothing guards or encrypts what they say
+    #[arg(long)]
+    trust_network: bool,
+    /// Give paths to handlers of Mongrel2's protocol; REQUESTS and REPLIES are the endpoints that they connect to
+    #[arg(long, value_name = "PREFIX=REQUESTS,REPLIES[,IDENT[,tnetstring]]", value_parser = mongrel2)]
+    mongrel2: Vec<Route>,
+    /// Give paths to workers of Majordomo 0.2, which connect to ENDPOINT and offer SERVICE
+    #[arg(long, value_name = "PREFIX=ENDPOINT,SERVICE", value_parser = majordomo)]
+    majordomo: Vec<Route>,
     /// Most requests that wait for a free worker; further ones are answered 503
     #[arg(long, value_name = "N", default_value_t = 1024)]
     queue: usize,
@@ -35,9 +45,44 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     first.ok_or_else(|| "no such host".to_owned())
 }
 
+/// `PREFIX=...`
+fn prefixed<'t>(text: &'t str, usage: &str) -> Result<(String, &'t str), String> {
+    let (prefix, rest) = text.split_once('=').ok_or(usage)?;
+    if !prefix.starts_with('/') {
+        return Err(format!("the path begins with a slash; {usage}"));
+    }
+    Ok((prefix.to_owned(), rest))
+}
+
+fn majordomo(text: &str) -> Result<Route, String> {
+    let usage = "write it as /app=tcp://127.0.0.1:5571,service";
+    let (prefix, rest) = prefixed(text, usage)?;
+    let (endpoint, service) = rest.split_once(',').ok_or(usage)?;
+    Ok(Route { prefix, to: Handlers::Majordomo { endpoint: endpoint.to_owned(), service: service.to_owned() } })
+}
+
+fn mongrel2(text: &str) -> Result<Route, String> {
+    let usage = "write it as /app=tcp://127.0.0.1:9997,tcp://127.0.0.1:9996";
+    let (prefix, rest) = prefixed(text, usage)?;
+    let mut parts = rest.split(',').map(str::to_owned);
+    let (Some(requests), Some(replies)) = (parts.next(), parts.next()) else { return Err(usage.to_owned()) };
+    let ident = parts.next().unwrap_or_else(|| "oxzmq".to_owned());
+    let form = match parts.next().as_deref() {
+        None | Some("json") => Form::Json,
+        Some("tnetstring") => Form::Tnetstring,
+        Some(other) => return Err(format!("there are json and tnetstring, but no {other}")),
+    };
+    Ok(Route { prefix, to: Handlers::Mongrel2 { requests, replies, ident, form } })
+}
+
 /// Serves until Ctrl-C.
 pub fn run(args: Args) -> ExitCode {
-    let mut config = MasterConfig { access_log: !args.quiet, ..MasterConfig::new(args.http, args.workers) };
+    let mut config = MasterConfig {
+        access_log: !args.quiet,
+        trust_network: args.trust_network,
+        routes: [args.mongrel2, args.majordomo].concat(),
+        ..MasterConfig::new(args.http, args.workers)
+    };
     config.limits.queue = args.queue;
     config.limits.queue_wait = Duration::from_secs(args.wait);
     config.limits.patience = Duration::from_secs(args.patience);

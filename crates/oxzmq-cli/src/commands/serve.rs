@@ -21,6 +21,8 @@ pub struct Args {
     /// Worker processes; one per processor unless given
     #[arg(long, short, value_name = "N")]
     workers: Option<usize>,
+    #[command(flatten)]
+    files: super::worker::Files,
     /// Write no line per request
     #[arg(long, short)]
     quiet: bool,
@@ -35,13 +37,15 @@ pub fn run(args: Args) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let mut worker = vec!["worker".into()];
+    worker.extend(args.files.to_arguments());
     let processors = || std::thread::available_parallelism().map_or(1, usize::from);
     let options = Serve {
         root: args.root,
         http: SocketAddr::new(args.host, args.port),
         workers: args.workers.unwrap_or_else(processors),
         access_log: !args.quiet,
-        worker: (program.into(), vec!["worker".into()]),
+        worker: (program.into(), worker),
     };
     match program::serve(options) {
         Ok(()) => ExitCode::SUCCESS,

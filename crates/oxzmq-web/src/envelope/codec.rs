@@ -5,12 +5,16 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use oxzmq::{Frame, Message};
 
-use super::{CHUNK_MAX, Head, Introduction, Malformed, Order, PATH_MAX, Status, ToMaster, ToWorker, Version};
+use super::{
+    CHUNK_MAX, Coding, Codings, Head, Introduction, Malformed, Order, PATH_MAX, Status, ToMaster, ToWorker, Version,
+};
 
 /// First octets of every message: protocol and version.
 const MARK: &[u8; 4] = b"OXW1";
 /// Longest name, host, root, type or reason; longer ones are cut.
 const TEXT_MAX: usize = 256;
+/// Added to a coding: others may be had.
+const VARIES: u8 = 0x80;
 /// Longest interval that a master may dictate.
 const INTERVAL_MAX: Duration = Duration::from_secs(3600);
 
@@ -39,6 +43,16 @@ impl Status {
     }
 }
 
+impl Coding {
+    fn from_code(code: u8) -> Result<Option<Self>, Malformed> {
+        if code == 0 {
+            return Ok(None);
+        }
+        let coding = Self::ALL.into_iter().find(|coding| coding.code() == code);
+        coding.map(Some).ok_or(Malformed("unknown coding"))
+    }
+}
+
 impl ToMaster {
     /// The frames to send.
     pub fn encode(self) -> Message {
@@ -53,11 +67,12 @@ impl ToMaster {
                 message
             }
             Self::Head(id, head, content) => {
-                let mut facts = BytesMut::with_capacity(38);
+                let mut facts = BytesMut::with_capacity(39);
                 facts.put_u16(head.status.code());
                 put_version(&mut facts, Some(head.version));
                 facts.put_u64(head.offset);
                 facts.put_u64(head.length);
+                facts.put_u8(head.coding.map_or(0, Coding::code) | if head.varies { VARIES } else { 0 });
                 let mut message = begin_with_id(b'H', id);
                 message.push_back(&facts[..]);
                 message.push_back(head.kind);
@@ -99,15 +114,13 @@ impl ToMaster {
             }
             b'H' => {
                 let id = frames.id()?;
-                let facts = frames.fixed::<38>()?;
+                let facts = frames.fixed::<39>()?;
                 let mut fields = Fields(&facts);
-                let head = Head {
-                    status: Status::from_code(fields.u16())?,
-                    version: fields.version()?,
-                    offset: fields.u64(),
-                    length: fields.u64(),
-                    kind: frames.text()?,
-                };
+                let (status, version) = (Status::from_code(fields.u16())?, fields.version()?);
+                let (offset, length, coding) = (fields.u64(), fields.u64(), fields.u8());
+                let varies = coding & VARIES != 0;
+                let coding = Coding::from_code(coding & !VARIES)?;
+                let head = Head { status, version, offset, length, coding, varies, kind: frames.text()? };
                 Self::Head(id, head, frames.content()?)
             }
             b'C' => Self::Chunk(frames.id()?, frames.content()?),
@@ -134,7 +147,8 @@ impl ToWorker {
             }
             Self::Request(id, order, credit) => {
                 let mut frame = BytesMut::with_capacity(41);
-                frame.put_u8(u8::from(order.head_only) | u8::from(order.version.is_some()) << 1);
+                let accepts = order.accepts.0 << 1; // the codes 1 to 3 become the bits 2 to 4
+                frame.put_u8(u8::from(order.head_only) | u8::from(order.version.is_some()) << 1 | accepts);
                 frame.put_u32(credit);
                 put_version(&mut frame, order.version);
                 frame.put_u64(order.offset);
@@ -181,6 +195,7 @@ impl ToWorker {
                     version: (flags & 2 != 0).then_some(version),
                     offset,
                     length: (length != u64::MAX).then_some(length),
+                    accepts: Codings((flags & 0b1_1100) >> 1),
                     path: frames.path()?,
                 };
                 Self::Request(id, order, credit)

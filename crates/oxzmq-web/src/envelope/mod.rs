@@ -8,7 +8,7 @@
 //! | from the worker | frames after the first | meaning |
 //! |---|---|---|
 //! | `R` READY | process (8), name, host, root | I am here and may be given requests |
-//! | `H` HEAD | id, facts (38), type, content | the answer's facts, with the first piece of the content |
+//! | `H` HEAD | id, facts (39), type, content | the answer's facts, with the first piece of the content |
 //! | `C` CHUNK | id, content | the next piece |
 //! | `E` END | id, reason | nothing more follows, though something was missing: the answer to CANCEL, or a failure |
 //! | `P` PULSE | | sign of life |
@@ -30,15 +30,18 @@
 //! | frame | fields |
 //! |---|---|
 //! | process | pid u32, slots u32: the most requests it wants in hand at a time |
-//! | facts | status u16, mtime nanoseconds u32, mtime seconds i64, size u64, offset u64, length u64 |
+//! | facts | status u16, mtime nanoseconds u32, mtime seconds i64, size u64, offset u64, length u64, coding u8 |
 //! | order | flags u8, credit u32, mtime nanoseconds u32, mtime seconds i64, size u64, offset u64, length u64 |
 //!
 //! * Status: 200 a file; 301 a directory whose path lacks its final slash; 403; 404; 412 the file is not
 //!   the version that was asked for; 500 it could not be read (the type frame then says why).
 //! * Offset and length in the facts tell which part of the file follows in this and later messages; the
 //!   length is zero when the status is not 200. The part is complete when that many octets were sent.
+//! * Coding: 0 the file as it is, 1 gzip, 2 Brotli, 3 Zstandard, in which case size, mtime, offset and length are
+//!   those of the coded file; 128 is added when another client might have got another coding.
 //! * Flags: bit 0, only the facts are wanted (length is 0 in the answer); bit 1, the file must have this
-//!   order's size and mtime, or the status is 412. Length is how much is wanted; all ones means to the end.
+//!   order's size and mtime, or the status is 412; bits 2, 3 and 4: the client takes gzip, Brotli, Zstandard.
+//!   Length is how much is wanted; all ones means to the end.
 //! * The path is percent-decoded, absolute, and free of `.`, `..`, empty parts and NUL. A worker checks that again.
 //! * Content costs credit, one octet each. A CHUNK holds at least 16 KiB unless it is the last one, and no
 //!   message holds more than 256 KiB.
@@ -86,6 +89,73 @@ pub enum Status {
     Failed,
 }
 
+/// How a file's content is compressed (RFC 9110, section 8.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// `gzip`, in a file whose name ends in `.gz`.
+    Gzip,
+    /// `br`, in `.br`.
+    Brotli,
+    /// `zstd`, in `.zst`.
+    Zstd,
+}
+
+impl Coding {
+    /// All of them, the one that usually makes the least of a text first.
+    pub const ALL: [Self; 3] = [Self::Brotli, Self::Zstd, Self::Gzip];
+
+    /// As HTTP calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Brotli => "br",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// What is added to a file's name.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Gzip => ".gz",
+            Self::Brotli => ".br",
+            Self::Zstd => ".zst",
+        }
+    }
+
+    fn code(self) -> u8 {
+        match self {
+            Self::Gzip => 1,
+            Self::Brotli => 2,
+            Self::Zstd => 3,
+        }
+    }
+}
+
+/// A set of codings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Codings(u8);
+
+impl Codings {
+    /// No coding: the file as it is.
+    pub const NONE: Self = Self(0);
+
+    /// Adds one.
+    #[must_use]
+    pub fn with(self, coding: Coding) -> Self {
+        Self(self.0 | 1 << coding.code())
+    }
+
+    /// Whether it is one of them.
+    pub fn has(self, coding: Coding) -> bool {
+        self.0 & 1 << coding.code() != 0
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
 /// The facts about an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -97,6 +167,10 @@ pub struct Head {
     pub offset: u64,
     /// How much content there is in all.
     pub length: u64,
+    /// How the content is compressed.
+    pub coding: Option<Coding>,
+    /// Other codings may be had by other clients.
+    pub varies: bool,
     /// The media type, or the reason when the status is [`Status::Failed`].
     pub kind: String,
 }
@@ -105,7 +179,12 @@ impl Head {
     /// An answer without a file.
     pub fn without_file(status: Status, reason: impl Into<String>) -> Self {
         let version = Version { size: 0, mtime_s: 0, mtime_ns: 0 };
-        Self { status, version, offset: 0, length: 0, kind: reason.into() }
+        Self { status, version, offset: 0, length: 0, coding: None, varies: false, kind: reason.into() }
+    }
+
+    /// `length` octets of a file from `offset` on, as it is.
+    pub fn part(version: Version, offset: u64, length: u64, kind: impl Into<String>) -> Self {
+        Self { status: Status::File, version, offset, length, coding: None, varies: false, kind: kind.into() }
     }
 }
 
@@ -122,12 +201,14 @@ pub struct Order {
     pub length: Option<u64>,
     /// The only version that will do.
     pub version: Option<Version>,
+    /// The codings that the client takes.
+    pub accepts: Codings,
 }
 
 impl Order {
     /// The whole file at `path`.
     pub fn whole(path: Bytes) -> Self {
-        Self { path, head_only: false, offset: 0, length: None, version: None }
+        Self { path, head_only: false, offset: 0, length: None, version: None, accepts: Codings::NONE }
     }
 }
 
@@ -208,10 +289,12 @@ mod tests {
     #[test]
     fn every_message_survives_the_journey() {
         let me = Introduction { pid: 7, slots: 64, name: "a".into(), host: "b".into(), root: "/c".into() };
-        let head = Head { status: Status::File, version: VERSION, offset: 1, length: 4, kind: "text/plain".into() };
+        let head = Head::part(VERSION, 1, 4, "text/plain");
+        let coded = Head { coding: Some(Coding::Zstd), varies: true, ..head.clone() };
         for sent in [
             ToMaster::Ready(me),
             ToMaster::Head(u64::MAX, head, Bytes::from_static(b"ello")),
+            ToMaster::Head(0, coded, Bytes::new()),
             ToMaster::Head(1, Head::without_file(Status::Failed, "why"), Bytes::new()),
             ToMaster::Chunk(2, Bytes::from(vec![1; CHUNK_MAX])),
             ToMaster::End(3, "gone".into()),
@@ -222,9 +305,11 @@ mod tests {
             assert_eq!(ToMaster::decode(sent.clone().encode()), Ok(sent));
         }
         let part = Order { offset: 3, length: Some(0), version: Some(VERSION), ..Order::whole("/a".into()) };
+        let accepts = Codings::NONE.with(Coding::Gzip).with(Coding::Brotli);
         for sent in [
             ToWorker::Welcome(Duration::from_secs(1)),
             ToWorker::Request(1, Order::whole("/".into()), 65536),
+            ToWorker::Request(2, Order { accepts, ..part.clone() }, 7),
             ToWorker::Request(1, Order { head_only: true, ..part }, 0),
             ToWorker::Grant(1, 2),
             ToWorker::Cancel(1),

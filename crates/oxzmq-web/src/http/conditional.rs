@@ -7,7 +7,7 @@ use hyper::header::{
     HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
 };
 
-use crate::envelope::Version;
+use crate::envelope::{Coding, Head, Version};
 
 /// Last second that an HTTP date can name.
 const YEAR_9999_END: u64 = 253_402_300_799;
@@ -30,9 +30,14 @@ pub(crate) fn is_conditional(headers: &HeaderMap) -> bool {
         .any(|name| headers.contains_key(name))
 }
 
-/// The entity tag: strong, from size and modification time to the nanosecond, alike on all workers.
-pub(crate) fn etag(version: &Version) -> String {
-    format!("\"{:x}-{:x}.{:x}\"", version.size, version.mtime_s, version.mtime_ns)
+/// The entity tag: strong, from size, modification time to the nanosecond, and coding; alike on
+/// all workers.
+pub(crate) fn etag(version: &Version, coding: Option<Coding>) -> String {
+    let Version { size, mtime_s, mtime_ns } = version;
+    match coding {
+        None => format!("\"{size:x}-{mtime_s:x}.{mtime_ns:x}\""),
+        Some(coding) => format!("\"{size:x}-{mtime_s:x}.{mtime_ns:x}-{}\"", coding.name()),
+    }
 }
 
 /// The time of modification in whole seconds, if it can be told: not before 1970, not in the future.
@@ -43,9 +48,9 @@ pub(crate) fn last_modified(version: &Version) -> Option<SystemTime> {
 }
 
 /// Evaluates the preconditions in the order of RFC 9110, section 13.2.2.
-pub(crate) fn evaluate(headers: &HeaderMap, version: &Version) -> Verdict {
-    let etag = etag(version);
-    let modified = last_modified(version);
+pub(crate) fn evaluate(headers: &HeaderMap, head: &Head) -> Verdict {
+    let etag = etag(&head.version, head.coding);
+    let modified = last_modified(&head.version);
     if headers.contains_key(IF_MATCH) {
         if !any_matches(headers, IF_MATCH, &etag, false) {
             return Verdict::Failed;
@@ -68,14 +73,14 @@ pub(crate) fn evaluate(headers: &HeaderMap, version: &Version) -> Verdict {
 }
 
 /// The Range header, unless If-Range says that the client's part is of another version.
-pub(crate) fn range<'a>(headers: &'a HeaderMap, version: &Version) -> Option<&'a HeaderValue> {
+pub(crate) fn range<'a>(headers: &'a HeaderMap, head: &Head) -> Option<&'a HeaderValue> {
     let range = headers.get(RANGE)?;
     let Some(condition) = headers.get(IF_RANGE) else { return Some(range) };
     let same = if condition.as_bytes().starts_with(b"\"") {
-        condition.as_bytes() == etag(version).as_bytes()
+        condition.as_bytes() == etag(&head.version, head.coding).as_bytes()
     } else {
         let date = time(headers, IF_RANGE);
-        date.is_some() && date == last_modified(version)
+        date.is_some() && date == last_modified(&head.version)
     };
     same.then_some(range)
 }
@@ -119,19 +124,24 @@ mod tests {
         list.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
     }
 
+    fn head() -> Head {
+        Head::part(VERSION, 0, VERSION.size, "text/plain")
+    }
+
     fn verdict(list: &[(HeaderName, &str)]) -> Verdict {
-        evaluate(&headers(list), &VERSION)
+        evaluate(&headers(list), &head())
     }
 
     #[test]
     fn tags_tell_nanoseconds_apart() {
-        assert_eq!(etag(&Version { mtime_s: 0x2ebc_9921, ..VERSION }), ETAG);
-        assert_ne!(etag(&VERSION), etag(&Version { mtime_ns: 11, ..VERSION }));
+        assert_eq!(etag(&Version { mtime_s: 0x2ebc_9921, ..VERSION }, None), ETAG);
+        assert_ne!(etag(&VERSION, None), etag(&Version { mtime_ns: 11, ..VERSION }, None));
+        assert_ne!(etag(&VERSION, None), etag(&VERSION, Some(Coding::Gzip)));
     }
 
     #[test]
     fn lists_of_tags_are_compared_weakly_for_get() {
-        let etag = etag(&VERSION);
+        let etag = etag(&VERSION, None);
         assert_eq!(verdict(&[(IF_NONE_MATCH, &format!("\"a,b\", W/{etag}"))]), Verdict::NotModified);
         assert_eq!(verdict(&[(IF_NONE_MATCH, "*")]), Verdict::NotModified);
         assert_eq!(verdict(&[(IF_NONE_MATCH, "\"x\"")]), Verdict::Proceed);
@@ -153,10 +163,10 @@ mod tests {
 
     #[test]
     fn a_range_counts_only_for_the_same_version() {
-        let etag = etag(&VERSION);
+        let etag = etag(&VERSION, None);
         let range_with = |condition: &str| {
             let headers = headers(&[(RANGE, "bytes=0-1"), (IF_RANGE, condition)]);
-            range(&headers, &VERSION).is_some()
+            range(&headers, &head()).is_some()
         };
         assert!(range_with(&etag));
         assert!(range_with("Sun, 06 Nov 1994 08:49:37 GMT"));

@@ -2,46 +2,83 @@
 
 use hyper::header::HeaderValue;
 
-/// Which part of a file is to be sent.
+/// Most ranges in one header. Whoever asks for more gets the whole file (RFC 9110, section 17.15).
+const RANGES_MAX: usize = 16;
+
+/// So many octets from an offset on; at least one, and all within the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
+}
+
+/// Which part of a file is to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     /// All of it: no range was asked for, or none that is understood.
     Whole,
-    /// So many octets from an offset on; at least one, and all within the file.
-    Range { offset: u64, length: u64 },
+    /// One part.
+    One(Range),
+    /// Two or more, none of which touch.
+    Several(Vec<Range>),
     /// Nothing of what was asked for is there.
     Unsatisfiable,
 }
 
-/// Resolves a Range header for a file of `size` octets. Of several ranges none is served: the whole file is
-/// an allowed answer to that.
+/// Resolves a Range header for a file of `size` octets.
 pub(crate) fn resolve(header: &HeaderValue, size: u64) -> Part {
     parse(header, size).unwrap_or(Part::Whole)
 }
 
 fn parse(header: &HeaderValue, size: u64) -> Option<Part> {
-    let header = header.to_str().ok()?;
-    let (unit, range) = header.split_once('=')?;
+    let (unit, list) = header.to_str().ok()?.split_once('=')?;
     if !unit.eq_ignore_ascii_case("bytes") {
         return None;
     }
-    let (first, last) = range.trim().split_once('-')?;
+    let specs = list.split(',').map(|spec| spec.trim_matches([' ', '\t'])).filter(|spec| !spec.is_empty());
+    let mut ranges: Vec<Range> = Vec::new();
+    let mut count = 0;
+    for spec in specs {
+        count += 1;
+        if count > RANGES_MAX {
+            return None;
+        }
+        let Some(mut range) = one(spec, size)? else { continue };
+        // What overlaps or touches is sent once, as one part.
+        while let Some(at) = ranges.iter().position(|other| touches(other, &range)) {
+            let other = ranges.remove(at);
+            let offset = range.offset.min(other.offset);
+            let end = (range.offset + range.length).max(other.offset + other.length);
+            range = Range { offset, length: end - offset };
+        }
+        ranges.push(range);
+    }
+    Some(match (count, ranges.as_slice()) {
+        (0, _) => return None,
+        (_, []) => Part::Unsatisfiable,
+        (_, &[range]) => Part::One(range),
+        _ => Part::Several(ranges),
+    })
+}
+
+fn touches(a: &Range, b: &Range) -> bool {
+    a.offset <= b.offset + b.length && b.offset <= a.offset + a.length
+}
+
+/// One range: outer `None` when it is not understood, inner when nothing of it is there.
+#[allow(clippy::option_option, reason = "two questions, and `?` for the first")]
+fn one(spec: &str, size: u64) -> Option<Option<Range>> {
+    let (first, last) = spec.split_once('-')?;
     if first.is_empty() {
         let suffix = number(last)?.min(size);
-        if suffix == 0 {
-            return Some(Part::Unsatisfiable);
-        }
-        return Some(Part::Range { offset: size - suffix, length: suffix });
+        return Some((suffix > 0).then(|| Range { offset: size - suffix, length: suffix }));
     }
     let first = number(first)?;
     let last = if last.is_empty() { u64::MAX } else { number(last)? };
     if last < first {
         return None;
     }
-    if first >= size {
-        return Some(Part::Unsatisfiable);
-    }
-    Some(Part::Range { offset: first, length: last.min(size - 1) - first + 1 })
+    Some((first < size).then(|| Range { offset: first, length: last.min(size - 1) - first + 1 }))
 }
 
 /// Digits and nothing else. A number too large for 64 bits is beyond any file's end.
@@ -64,7 +101,7 @@ mod tests {
 
     #[test]
     fn ranges_are_clipped_to_the_file() {
-        let range = |offset, length| Part::Range { offset, length };
+        let range = |offset, length| Part::One(Range { offset, length });
         assert_eq!(part("bytes=0-0", 10), range(0, 1));
         assert_eq!(part("bytes=2-5", 10), range(2, 4));
         assert_eq!(part("bytes=2-", 10), range(2, 8));
@@ -83,16 +120,38 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_ignored() {
-        for header in ["bytes=5-2", "bytes=0-1,3-4", "bytes=", "bytes=-", "bytes=a-b", "bytes=+1-2", "lines=0-1", "x"] {
+        for header in
+            ["bytes=5-2", "bytes=0-1,b-4", "bytes=", "bytes=,", "bytes=-", "bytes=a-b", "bytes=+1-2", "lines=0-1", "x"]
+        {
             assert_eq!(part(header, 10), Part::Whole, "{header}");
         }
     }
 
+    #[test]
+    fn several_are_sent_in_the_order_asked_for_and_what_touches_is_one() {
+        let range = |offset, length| Range { offset, length };
+        assert_eq!(part("bytes=6-7, 0-1,,99-", 10), Part::Several(vec![range(6, 2), range(0, 2)]));
+        assert_eq!(part("bytes=0-1,2-3", 10), Part::One(range(0, 4)));
+        assert_eq!(part("bytes=0-1,6-7,1-6", 10), Part::One(range(0, 8)));
+        assert_eq!(part("bytes=10-,11-", 10), Part::Unsatisfiable);
+        let many = |count| format!("bytes={}", vec!["0-0"; count].join(","));
+        assert_eq!(part(&many(RANGES_MAX), 10), Part::One(range(0, 1)));
+        assert_eq!(part(&many(RANGES_MAX + 1), 10), Part::Whole);
+    }
+
     proptest! {
         #[test]
-        fn a_range_lies_within_the_file(header in "bytes=[0-9]{0,20}-[0-9]{0,20}", size: u64) {
-            if let Part::Range { offset, length } = part(&header, size) {
-                prop_assert!(length > 0 && offset.checked_add(length).is_some_and(|end| end <= size));
+        fn ranges_lie_within_the_file_and_apart(header in "bytes=([0-9]{0,20}-[0-9]{0,2},?){1,5}", size: u64, small in 0_u64..99) {
+            for size in [size, small] {
+                let ranges = match part(&header, size) {
+                    Part::One(range) => vec![range],
+                    Part::Several(ranges) => ranges,
+                    Part::Whole | Part::Unsatisfiable => continue,
+                };
+                for (at, a) in ranges.iter().enumerate() {
+                    prop_assert!(a.length > 0 && a.offset.checked_add(a.length).is_some_and(|end| end <= size));
+                    prop_assert!(ranges[..at].iter().all(|b| !touches(a, b)));
+                }
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::envelope::{CHUNK_MIN, Head, Order, Status, ToWorker};
 
 use super::directory::WorkerNo;
 use super::request::{Promise, State};
-use super::{Client, Failure, News, Pool, QUARANTINE_MAX, Source, Ticket};
+use super::{Client, Failure, News, Pool, QUARANTINE_MAX, Source, Ticket, differences};
 
 impl<C: Client> Pool<C> {
     /// Hands queued requests to free workers for as long as there are both.
@@ -122,6 +122,16 @@ impl<C: Client> Pool<C> {
             return self.offence(no, what, now);
         }
         request.progress(now);
+        // Which coding is sent depends on the client, so only plain files can be compared.
+        let comparable = head.coding.is_none() && matches!(head.status, Status::File | Status::NotFound);
+        if comparable && request.promise.is_none() && request.order.version.is_none() {
+            let there = (head.status == Status::File).then_some(head.version);
+            if let Some(other) = self.differences.saw(&request.order.path, no, there, now) {
+                let path = request.order.path.escape_ascii().to_string();
+                let workers = differences::pair(self.workers.name(no), self.workers.name(other));
+                self.news.push_back(News::Differ { path, workers });
+            }
+        }
         let length = content.len() as u64;
         let whole = head.length == length;
         request.credit -= length;
@@ -139,7 +149,7 @@ impl<C: Client> Pool<C> {
         } else {
             let next = head.offset.saturating_add(length);
             let end = head.offset.saturating_add(head.length);
-            request.promise = Some(Promise { version: head.version, next, end });
+            request.promise = Some(Promise { version: head.version, coding: head.coding, next, end });
             let source = Source { worker: self.workers.name(no), tries: request.tries };
             request.client.head(head, source, content);
         }
@@ -214,6 +224,12 @@ fn check(
     };
     if version.is_some_and(|version| version != head.version) {
         return Err("another version than the one asked for");
+    }
+    if promise.is_some_and(|promise| promise.coding != head.coding) {
+        return Err("another coding than the one begun with");
+    }
+    if head.coding.is_some_and(|coding| !order.accepts.has(coding)) {
+        return Err("a coding that the client does not take");
     }
     let there = head.version.size.saturating_sub(offset);
     let expected = if order.head_only { 0 } else { wanted.unwrap_or(u64::MAX).min(there) };

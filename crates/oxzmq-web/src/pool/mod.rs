@@ -15,6 +15,7 @@
 //! * Content is paid for with credit: at most [`Limits::window`] octets are on their way or unread per request.
 
 mod attempts;
+mod differences;
 mod directory;
 mod request;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::envelope::{Head, Order, ToMaster, ToWorker};
+use differences::Differences;
 use directory::{Directory, WorkerNo};
 use request::{Request, State};
 
@@ -123,6 +125,13 @@ pub enum News {
         /// Most requests in hand.
         slots: u32,
     },
+    /// Two workers serve different files under one path.
+    Differ {
+        /// The path, fit to be shown.
+        path: String,
+        /// Their names.
+        workers: [Arc<str>; 2],
+    },
     /// It is gone.
     Left {
         /// Its name.
@@ -146,6 +155,7 @@ pub struct Pool<C> {
     attempts: HashMap<u64, (WorkerNo, Option<Ticket>)>,
     next_id: u64,
     quarantine: HashMap<Bytes, Instant>,
+    differences: Differences,
     outbox: VecDeque<(Bytes, ToWorker)>,
     news: VecDeque<News>,
     stopping: bool,
@@ -162,6 +172,7 @@ impl<C: Client> Pool<C> {
             attempts: HashMap::new(),
             next_id: first_id,
             quarantine: HashMap::new(),
+            differences: Differences::default(),
             outbox: VecDeque::new(),
             news: VecDeque::new(),
             stopping: false,

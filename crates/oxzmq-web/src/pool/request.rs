@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::envelope::{Order, Version};
+use crate::envelope::{Coding, Codings, Order, Version};
 
 use super::directory::WorkerNo;
 
@@ -19,6 +19,7 @@ pub(super) enum State {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Promise {
     pub(super) version: Version,
+    pub(super) coding: Option<Coding>,
     /// Where in the file the next octet for the client is; never beyond `end`.
     pub(super) next: u64,
     pub(super) end: u64,
@@ -56,6 +57,7 @@ impl<C> Request<C> {
             order.offset = promise.next;
             order.length = Some(promise.end - promise.next);
             order.version = Some(promise.version);
+            order.accepts = promise.coding.map_or(Codings::NONE, |coding| Codings::NONE.with(coding));
         }
         (order, u32::try_from(credit).unwrap_or(u32::MAX))
     }

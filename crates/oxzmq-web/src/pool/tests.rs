@@ -91,8 +91,7 @@ impl Stage {
 
     /// The worker sends the head of a file of 1 MiB, and the first so many octets that were asked for.
     fn answers(&mut self, worker: &str, id: u64, offset: u64, content: usize) {
-        let head =
-            Head { status: Status::File, version: V1, offset, length: V1.size - offset, kind: "text/plain".to_owned() };
+        let head = Head::part(V1, offset, V1.size - offset, "text/plain");
         self.says(worker, ToMaster::Head(id, head, vec![0; content].into()));
     }
 

@@ -7,6 +7,7 @@
 //! A worker that loses its master, or that is told to start anew, makes a new connection with a new routing
 //! id. Nothing of the old one survives, so no late message can be taken for a new one.
 
+mod listing;
 mod session;
 mod source;
 
@@ -42,14 +43,14 @@ pub struct Worker {
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
-    /// The present connection, so that whoever stops the worker can tell the master at once.
-    socket: Mutex<Option<Arc<Socket>>>,
+    /// The present connections, so that whoever stops the worker can tell the masters at once.
+    sockets: Mutex<Vec<Arc<Socket>>>,
     stopped: Condvar,
 }
 
 impl Shared {
-    fn socket(&self) -> MutexGuard<'_, Option<Arc<Socket>>> {
-        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
+    fn sockets(&self) -> MutexGuard<'_, Vec<Arc<Socket>>> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -74,7 +75,7 @@ impl Stopper {
     /// called more than once.
     pub fn stop(&self) {
         self.0.stop.store(true, Ordering::SeqCst);
-        if let Some(socket) = &*self.0.socket() {
+        for socket in &*self.0.sockets() {
             // The master answers with STOP, which wakes the worker. Without a master the worker looks at
             // the flag once a second.
             let _ = socket.try_send(ToMaster::Draining.encode());
@@ -89,11 +90,15 @@ impl Worker {
     /// # Errors
     /// [`Error::Root`] when the directory cannot be opened, [`Error::Setting`] for a bad name or no slots.
     pub fn new(config: WorkerConfig) -> Result<Self> {
-        let root = Root::open(&config.root).map_err(|source| Error::Root { path: config.root.clone(), source })?;
+        let root = Root::open(&config.root, config.rules)
+            .map_err(|source| Error::Root { path: config.root.clone(), source })?;
         let name = config.name.clone().unwrap_or_else(|| format!("{}-{}", system::host(), std::process::id()));
         if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(|c| c.is_ascii_graphic()) {
             let what = format!("a worker's name is 1 to {NAME_MAX} letters without spaces, unlike {name:?}");
             return Err(Error::Setting(what));
+        }
+        if config.masters.is_empty() {
+            return Err(no_master());
         }
         if config.slots == 0 {
             return Err(Error::Setting("a worker needs at least one slot".to_owned()));
@@ -116,18 +121,43 @@ impl Worker {
         Stopper(Arc::clone(&self.shared))
     }
 
-    /// Serves until it is stopped, by its [`Stopper`] or by the master. Waits for a master that is not
-    /// there yet, and for one that comes back. `notice` is told what happens.
+    /// Serves until it is stopped: by its [`Stopper`], or by its masters if it is not to
+    /// [stay](WorkerConfig::stay). Waits for masters that are not there yet, and for those that come back.
+    /// Each of several masters is served by a thread. `notice` is told what happens, and with which master.
     ///
     /// # Errors
-    /// [`Error::Endpoint`] when the master's endpoint makes no sense, [`Error::Socket`] when the library fails.
-    pub fn run(&self, notice: &dyn Fn(Notice)) -> Result<()> {
+    /// [`Error::Endpoint`] when a master's endpoint makes no sense, [`Error::Socket`] when the library fails.
+    pub fn run(&self, notice: &(dyn Fn(&str, Notice) + Sync)) -> Result<()> {
+        let (first, others) = self.config.masters.split_first().ok_or_else(no_master)?;
+        std::thread::scope(|scope| {
+            let others: Vec<_> =
+                others.iter().map(|master| scope.spawn(move || self.work_for(master, notice))).collect();
+            let mut result = self.work_for(first, notice);
+            for other in others {
+                result = result.and(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            result
+        })
+    }
+
+    fn work_for(&self, master: &str, notice: &dyn Fn(&str, Notice)) -> Result<()> {
+        let notice = |what| notice(master, what);
+        let result = self.sessions(master, &notice);
+        if result.is_err() {
+            self.stopper().stop(); // a worker does all of what it was told to do, or says that it cannot
+        }
+        result
+    }
+
+    fn sessions(&self, master: &str, notice: &dyn Fn(Notice)) -> Result<()> {
         let mut pause = PAUSE.0;
         while !self.is_stopped() {
-            let mut session = Session::new(self, notice)?;
-            *self.shared.socket() = Some(session.socket());
+            let mut session = Session::new(self, master, notice)?;
+            self.shared.sockets().push(session.socket());
             let ending = session.run();
-            *self.shared.socket() = None;
+            let ours = session.socket();
+            self.shared.sockets().retain(|socket| !Arc::ptr_eq(socket, &ours));
+            drop((session, ours));
             match ending? {
                 Ending::Left => return Ok(()),
                 Ending::Again { why, welcome } => {
@@ -147,7 +177,11 @@ impl Worker {
     /// Waits for between one and two times `pause`, so that many workers do not come back all at once.
     fn pause(&self, pause: Duration) {
         let jitter = pause.mul_f64((system::random() % 1000) as f64 / 1000.0);
-        let guard = self.shared.socket();
+        let guard = self.shared.sockets();
         let _ = self.shared.stopped.wait_timeout_while(guard, pause + jitter, |_| !self.is_stopped());
     }
+}
+
+fn no_master() -> Error {
+    Error::Setting("a worker needs at least one master".to_owned())
 }

@@ -1,6 +1,7 @@
 //! One connection to the master, from READY to the end.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use crate::files::{self, Found};
 use crate::{mime, system, welcome};
 
 use super::source::Source;
-use super::{Notice, Worker};
+use super::{Notice, Worker, listing};
 
 /// Content of one message.
 const PIECE: u64 = 128 * 1024;
@@ -68,7 +69,7 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(worker: &'a Worker, notice: &'a dyn Fn(Notice)) -> Result<Self> {
+    pub(super) fn new(worker: &'a Worker, master: &str, notice: &'a dyn Fn(Notice)) -> Result<Self> {
         let socket = worker.context.socket(SocketType::Dealer)?;
         socket.set_routing_id(format!("{}-{:016x}", worker.name, system::random()))?;
         socket.set_linger(Some(Duration::ZERO))?;
@@ -77,8 +78,7 @@ impl<'a> Session<'a> {
         socket.set_reconnect_interval(Some(Duration::from_millis(100)))?;
         socket.set_reconnect_interval_max(Duration::from_secs(2))?;
         socket.set_max_message_size(Some(PATH_MAX as u64 * 2))?;
-        let endpoint = &worker.config.master;
-        socket.connect(endpoint).map_err(|source| Error::Endpoint { endpoint: endpoint.clone(), source })?;
+        socket.connect(master).map_err(|source| Error::Endpoint { endpoint: master.to_owned(), source })?;
         let now = Instant::now();
         Ok(Self {
             worker,
@@ -213,21 +213,7 @@ impl<'a> Session<'a> {
     }
 
     fn request(&mut self, id: u64, order: &Order, credit: u64) -> Step {
-        let without = |status, reason: String| (Head::without_file(status, reason), None);
-        let (head, source) = match self.worker.root.find(&order.path) {
-            Found::File(file, version) => self.part(order, Source::File(file), version, mime::of(&typed(&order.path))),
-            Found::EmptyRoot => {
-                let page = welcome::EMPTY_ROOT.as_bytes();
-                let modified = self.worker.root.modified().map(|facts| files::version(&facts));
-                let (mtime_s, mtime_ns) = modified.map_or((0, 0), |version| (version.mtime_s, version.mtime_ns));
-                let version = Version { size: page.len() as u64, mtime_s, mtime_ns };
-                self.part(order, Source::Page(page), version, mime::of(b"index.html"))
-            }
-            Found::Directory => without(Status::Directory, String::new()),
-            Found::NotFound => without(Status::NotFound, String::new()),
-            Found::Forbidden => without(Status::Forbidden, String::new()),
-            Found::Failed(error) => without(Status::Failed, error.to_string()),
-        };
+        let (head, source) = self.find(order);
         let Some(source) = source else { return self.send(ToMaster::Head(id, head, Bytes::new())) };
         let first = head.length.min(credit).min(PIECE);
         let content = match source.read(head.offset, usize::try_from(first).unwrap_or(0)) {
@@ -246,15 +232,42 @@ impl<'a> Session<'a> {
         self.pump(id)
     }
 
-    /// Which part of the file is meant.
-    fn part(&self, order: &Order, source: Source, version: Version, kind: &str) -> (Head, Option<Source>) {
-        if order.version.is_some_and(|wanted| wanted != version) {
-            return (Head::without_file(Status::Changed, ""), None);
+    /// What is at the path, and where its content comes from if it is wanted.
+    fn find(&self, order: &Order) -> (Head, Option<Source>) {
+        let without = |status, reason: String| (Head::without_file(status, reason), None);
+        let root = &self.worker.root;
+        match root.find(&order.path) {
+            Found::File(file, version) => self.file(order, file, version),
+            Found::EmptyRoot => {
+                let modified = root.modified().map(|facts| files::version(&facts));
+                made(order, Bytes::from_static(welcome::EMPTY_ROOT.as_bytes()), modified)
+            }
+            Found::Listing(directory, version) => match listing::page(root, &directory, &order.path) {
+                Ok(page) => made(order, page, Some(version)),
+                Err(error) => without(Status::Failed, error.to_string()),
+            },
+            Found::Directory => without(Status::Directory, String::new()),
+            Found::NotFound => without(Status::NotFound, String::new()),
+            Found::Forbidden => without(Status::Forbidden, String::new()),
+            Found::Failed(error) => without(Status::Failed, error.to_string()),
         }
-        let there = version.size.saturating_sub(order.offset);
-        let length = if order.head_only { 0 } else { order.length.unwrap_or(u64::MAX).min(there) };
-        let kind = kind.to_owned();
-        (Head { status: Status::File, version, offset: order.offset, length, kind }, Some(source))
+    }
+
+    /// The file, or its compressed sibling where there is one that the client takes.
+    fn file(&self, order: &Order, file: File, version: Version) -> (Head, Option<Source>) {
+        let kind = mime::of(&typed(&order.path));
+        let varies = self.worker.config.precompressed && mime::is_compressible(kind);
+        let coded = if varies && !order.accepts.is_empty() {
+            self.worker.root.find_coded(&order.path, &version, order.accepts)
+        } else {
+            None
+        };
+        let (coding, file, version) = match coded {
+            Some((coding, file, version)) => (Some(coding), file, version),
+            None => (None, file, version),
+        };
+        let (head, source) = part(order, Source::File(file), version, kind);
+        (Head { coding, varies, ..head }, source)
     }
 
     /// Sends what there is credit for.
@@ -304,8 +317,28 @@ impl<'a> Session<'a> {
     fn leave(&mut self) -> Step {
         let _ = self.socket.set_linger(Some(LINGER));
         let _ = self.socket.try_send(ToMaster::Bye.encode());
+        if self.worker.config.stay && !self.worker.is_stopped() {
+            return self.again("the master has stopped");
+        }
         Err(Stop::Ending(Ending::Left))
     }
+}
+
+/// A page that was made for this answer; `modified` is when what it tells of was.
+fn made(order: &Order, page: Bytes, modified: Option<Version>) -> (Head, Option<Source>) {
+    let (mtime_s, mtime_ns) = modified.map_or((0, 0), |version| (version.mtime_s, version.mtime_ns));
+    let version = Version { size: page.len() as u64, mtime_s, mtime_ns };
+    part(order, Source::Page(page), version, mime::of(b"index.html"))
+}
+
+/// Which part of the file is meant.
+fn part(order: &Order, source: Source, version: Version, kind: &str) -> (Head, Option<Source>) {
+    if order.version.is_some_and(|wanted| wanted != version) {
+        return (Head::without_file(Status::Changed, ""), None);
+    }
+    let there = version.size.saturating_sub(order.offset);
+    let length = if order.head_only { 0 } else { order.length.unwrap_or(u64::MAX).min(there) };
+    (Head::part(version, order.offset, length, kind), Some(source))
 }
 
 /// A directory's path stands for its index.

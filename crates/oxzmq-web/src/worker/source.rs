@@ -7,11 +7,11 @@ use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 
-/// A file, or a page that is part of the program.
+/// A file, or a page that was made for this answer.
 #[derive(Debug)]
 pub(super) enum Source {
     File(File),
-    Page(&'static [u8]),
+    Page(Bytes),
 }
 
 impl Source {
@@ -24,8 +24,8 @@ impl Source {
             Self::File(file) => read_file(file, offset, length),
             Self::Page(page) => {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX);
-                let piece = page.get(start..).and_then(|rest| rest.get(..length));
-                piece.map(Bytes::from_static).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+                let end = start.saturating_add(length);
+                if end > page.len() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(page.slice(start..end)) }
             }
         }
     }

@@ -110,7 +110,7 @@ impl Running {
     pub fn worker(&mut self, root: &Path) -> RunningWorker {
         let worker = Worker::new(WorkerConfig::new(&self.endpoint, root)).unwrap();
         let stopper = worker.stopper();
-        let thread = std::thread::spawn(move || worker.run(&|_| {}));
+        let thread = std::thread::spawn(move || worker.run(&|_, _| {}));
         self.joined();
         RunningWorker { stopper, thread: Some(thread) }
     }
@@ -228,8 +228,7 @@ impl Script {
     /// Sends the head of [`FILE`] for an order, with this much of its content.
     pub fn head(&self, id: u64, order: &Order, content: &[u8]) {
         let length = order.length.unwrap_or(FILE.size - order.offset);
-        let kind = "text/plain".to_owned();
-        let head = Head { status: Status::File, version: FILE, offset: order.offset, length, kind };
+        let head = Head::part(FILE, order.offset, length, "text/plain");
         self.say(ToMaster::Head(id, head, Bytes::copy_from_slice(content)));
     }
 

@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# The web server's speed beside that of its peers: Mongrel2 with a handler in C, and nginx in front of nginx.
+#
+#   compare.sh [ROUNDS [SECONDS]]      5 rounds of 4 seconds unless told
+#
+# All candidates run at the same time and take turns round by round, so that a noisy machine is noisy for all
+# of them. Printed are medians of requests per second (64 connections, keep-alive, wrk with one thread), and
+# the ratio to Mongrel2's from figures of the same round. Needs Debian's wrk, nginx-light, mongrel2-core,
+# libzmq3-dev and gcc. OXZMQ names the binary; without it, it is built.
+set -eu
+rounds=${1:-5} seconds=${2:-4}
+here=$(cd "$(dirname "$0")" && pwd)
+cd "$here/../../.."
+for tool in wrk nginx mongrel2 m2sh gcc curl; do
+    command -v $tool >/dev/null || {
+        echo "$tool is missing: apt-get install wrk nginx-light mongrel2-core libzmq3-dev gcc curl" >&2
+        exit 2
+    }
+done
+if [ -z "${OXZMQ:-}" ]; then
+    cargo build --release --quiet -p oxzmq-cli
+    OXZMQ=${CARGO_TARGET_DIR:-target}/release/oxzmq
+fi
+
+scratch=$(mktemp -d)
+pids=()
+finish() {
+    kill "${pids[@]}" 2>/dev/null || true
+    wait 2>/dev/null || true
+    rm -rf "$scratch"
+}
+trap finish EXIT
+chmod 755 "$scratch"
+cd "$scratch"
+mkdir site run tmp logs
+head -c 1024 /dev/urandom >site/1k.bin
+head -c 102400 /dev/urandom >site/100k.bin
+base=$((20000 + $$ % 20000)) # ports, six in a row
+
+# One of our workers, and two.
+"$OXZMQ" serve site --port $base --workers 1 --quiet 2>run/oxzmq1 & pids+=($!)
+"$OXZMQ" serve site --port $((base + 1)) --workers 2 --quiet 2>run/oxzmq2 & pids+=($!)
+
+gcc -O2 -o handler "$here/mongrel2_handler.c" -lzmq
+cat >mongrel2.conf <<END
+handler = Handler(send_spec='tcp://127.0.0.1:$((base + 4))', send_ident='bench',
+                  recv_spec='tcp://127.0.0.1:$((base + 5))', recv_ident='')
+main = Server(uuid='bench', access_log='/logs/access', error_log='/logs/error', chroot='$scratch',
+              default_host='127.0.0.1', name='main', pid_file='/run/mongrel2.pid', port=$((base + 2)),
+              bind_addr='127.0.0.1', hosts=[Host(name='127.0.0.1', routes={'/': handler})])
+settings = {'limits.handler_stack': 102400, 'disable.access_logging': 1}
+servers = [main]
+END
+m2sh load -config mongrel2.conf -db mongrel2.sqlite >/dev/null
+(cd "$scratch" && exec mongrel2 mongrel2.sqlite bench >run/mongrel2 2>&1) & pids+=($!)
+./handler tcp://127.0.0.1:$((base + 4)) tcp://127.0.0.1:$((base + 5)) site/1k.bin site/100k.bin & pids+=($!)
+
+nginx_conf() { # NAME LISTEN LOCATION
+    cat >"$1.conf" <<END
+daemon off; worker_processes 1; pid $scratch/run/$1.pid; error_log $scratch/logs/$1;
+events { worker_connections 1024; }
+http {
+    access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000;
+    client_body_temp_path $scratch/tmp/b$1; proxy_temp_path $scratch/tmp/p$1; fastcgi_temp_path $scratch/tmp/f$1;
+    uwsgi_temp_path $scratch/tmp/u$1; scgi_temp_path $scratch/tmp/s$1;
+    upstream behind { server unix:$scratch/run/behind.sock; keepalive 64; keepalive_requests 1000000000; }
+    server { listen $2; location / { $3 } }
+}
+END
+    nginx -c "$scratch/$1.conf" -p "$scratch" 2>/dev/null & pids+=($!)
+}
+nginx_conf behind "unix:$scratch/run/behind.sock" "root $scratch/site;"
+nginx_conf front "127.0.0.1:$((base + 3))" \
+    'proxy_pass http://behind; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering on;'
+
+names=('oxzmq, 1 worker' 'oxzmq, 2 workers' 'Mongrel2 + C handler' 'nginx before nginx')
+for candidate in 0 1 2 3; do
+    for file in 1k 100k; do
+        for _ in $(seq 100); do
+            curl -fsS -o "got" "http://127.0.0.1:$((base + candidate))/$file.bin" 2>/dev/null && break
+            sleep 0.1
+        done
+        cmp -s got "site/$file.bin" || { echo "${names[candidate]} does not serve $file.bin" >&2; cat run/* logs/*; exit 1; }
+    done
+done
+
+measure() { # CANDIDATE FILE
+    wrk -t1 -c64 -d"${seconds}s" "http://127.0.0.1:$((base + $1))/$2.bin" >out
+    if grep -qE 'Non-2xx|Socket errors' out; then echo "${names[$1]}:" >&2; cat out >&2; fi
+    sed -n 's/^Requests\/sec: *//p' out
+}
+for round in $(seq "$rounds"); do
+    for file in 1k 100k; do
+        for candidate in 0 1 2 3; do
+            echo "$file $candidate $round $(measure $candidate $file)" >>figures
+        done
+    done
+done
+
+awk -v n="$rounds" '
+    { figure[$1, $2, $3] = $4 }
+    function median(list, count,    i, j, swap) {
+        for (i = 1; i < count; i++) for (j = i + 1; j <= count; j++)
+            if (list[i] > list[j]) { swap = list[i]; list[i] = list[j]; list[j] = swap }
+        return count % 2 ? list[(count + 1) / 2] : (list[count / 2] + list[count / 2 + 1]) / 2
+    }
+    END {
+        split("oxzmq, 1 worker|oxzmq, 2 workers|Mongrel2 + C handler|nginx before nginx", name, "|")
+        printf "%-22s %12s %14s %12s %14s\n", "", "1 KiB req/s", "to Mongrel2", "100 KiB", "to Mongrel2"
+        for (c = 0; c < 4; c++) {
+            printf "%-22s", name[c + 1]
+            for (f = 1; f <= 2; f++) {
+                file = f == 1 ? "1k" : "100k"
+                for (r = 1; r <= n; r++) {
+                    rate[r] = figure[file, c, r]
+                    ratio[r] = figure[file, 2, r] > 0 ? rate[r] / figure[file, 2, r] : 0
+                }
+                printf " %12.0f %13.2fx", median(rate, n), median(ratio, n)
+            }
+            print ""
+        }
+    }' figures
