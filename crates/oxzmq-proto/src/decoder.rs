@@ -137,6 +137,10 @@ impl Decoder {
         max: usize,
         controls: &mut Vec<Control>,
     ) -> Result<usize, ProtocolError> {
+        if out.capacity() == 0 {
+            // A reply comes alone: room for more would be most of an idle connection's memory.
+            out.reserve_exact(1);
+        }
         let full = out.len().saturating_add(max);
         let mut at = 0;
         if self.large.is_some() && max > 0 {

@@ -144,6 +144,10 @@ impl Queue {
         }
         inner.bytes += message.byte_len() + PER_MESSAGE;
         inner.pushed += 1;
+        if inner.items.capacity() == 0 {
+            // Requests and replies come one at a time: room for more would be most of an idle connection's memory.
+            inner.items.reserve_exact(1);
+        }
         inner.items.push_back(std::mem::take(message));
         Push::Queued { wake: inner.wake_consumer() }
     }
