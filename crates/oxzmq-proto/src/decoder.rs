@@ -45,6 +45,8 @@ pub struct Decoder {
     partial: Message,
     partial_size: u64,
     large: Option<Large>,
+    /// Octets of the largest body that came whole.
+    proven: usize,
     replies: Option<ReplyCheck>,
     /// Subscriptions and group changes concern nobody here.
     ignores_changes: bool,
@@ -69,14 +71,17 @@ pub struct LargeBody<'a> {
     pub buffer: &'a mut Vec<u8>,
     /// Octets still to come, at least one. Append at most this many.
     pub missing: usize,
+    /// The largest body that came whole on this connection.
+    proven: usize,
 }
 
 impl LargeBody<'_> {
     /// Make room for at least one more octet: the buffer doubles, from 256 KiB on and never beyond
-    /// the body's end, so that memory follows what was received rather than what was promised.
+    /// the body's end, so that memory follows what was received rather than what was promised. A body no
+    /// larger than one that came whole before gets all its room at once.
     pub fn reserve(&mut self) {
         if self.buffer.len() == self.buffer.capacity() {
-            let more = self.buffer.len().max(LARGE_BODY_START).min(self.missing);
+            let more = self.buffer.len().max(LARGE_BODY_START).max(self.proven).min(self.missing);
             self.buffer.reserve_exact(more);
         }
     }
@@ -91,6 +96,7 @@ impl Decoder {
             partial: Message::new(),
             partial_size: 0,
             large: None,
+            proven: 0,
             replies: None,
             ignores_changes: false,
             opener: None,
@@ -184,9 +190,12 @@ impl Decoder {
     /// A driver may then append what it reads to the body's own buffer and report it with
     /// [`Decoder::body_received`], or go on with [`Decoder::decode`] as before at the cost of a copy.
     pub fn body(&mut self) -> Option<LargeBody<'_>> {
-        self.large
-            .as_mut()
-            .map(|large| LargeBody { missing: large.size - large.buffer.len(), buffer: &mut large.buffer })
+        let proven = self.proven;
+        self.large.as_mut().map(|large| LargeBody {
+            missing: large.size - large.buffer.len(),
+            buffer: &mut large.buffer,
+            proven,
+        })
     }
 
     /// Call after the buffer of [`Decoder::body`] has grown: completes the frame, and perhaps its
@@ -207,6 +216,7 @@ impl Decoder {
         match self.large.take_if(|large| large.buffer.len() >= large.size) {
             Some(Large { buffer, size, flags }) => {
                 assert!(buffer.len() == size, "a driver appended beyond the body's end");
+                self.proven = self.proven.max(size);
                 if let Some(opener) = &mut self.opener {
                     let (flags, frame) = opener.open_owned(buffer)?;
                     return self.accept_opened(flags, frame, out, controls);
