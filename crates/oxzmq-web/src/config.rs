@@ -13,6 +13,8 @@ use crate::pool::Limits;
 pub struct MasterConfig {
     /// Where HTTP is spoken. Port 0 takes any.
     pub http: SocketAddr,
+    /// Where the status page, `/metrics`, `/healthz` and `/readyz` are; nowhere unless given.
+    pub admin: Option<SocketAddr>,
     /// Where workers connect: an endpoint to bind, such as `tcp://127.0.0.1:5560` or `ipc:///run/x`.
     pub workers: String,
     /// Workers may be reached over a network although nothing guards or encrypts what they say.
@@ -40,6 +42,7 @@ impl MasterConfig {
     pub fn new(http: SocketAddr, workers: impl Into<String>) -> Self {
         Self {
             http,
+            admin: None,
             workers: workers.into(),
             trust_network: false,
             routes: Vec::new(),

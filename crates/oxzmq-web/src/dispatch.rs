@@ -14,7 +14,7 @@ use oxzmq::{ErrorKind, EventKind, Message, Monitor, Socket};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::envelope::{Head, Order, ToMaster};
-use crate::pool::{Client, Failure, Limits, News, Pool, Source, Ticket};
+use crate::pool::{Client, Failure, Limits, News, Pool, Snapshot, Source, Ticket};
 use crate::system;
 
 /// How often the pool is told that time passes.
@@ -33,6 +33,7 @@ enum Command {
     Submit(Ticket, Order, Waiting),
     Consumed(Ticket, u64),
     Cancel(Ticket),
+    Look(oneshot::Sender<Snapshot>),
 }
 
 /// Reaches the dispatcher. Cheap to clone.
@@ -107,6 +108,13 @@ impl Handle {
             Rest { request, pieces }
         });
         Ok(Answer { head, source, content, rest })
+    }
+
+    /// How things stand; `None` once the dispatcher has ended.
+    pub(crate) async fn look(&self) -> Option<Snapshot> {
+        let (viewer, snapshot) = oneshot::channel();
+        self.command(Command::Look(viewer));
+        snapshot.await.ok()
     }
 
     fn command(&self, command: Command) {
@@ -239,6 +247,7 @@ impl Dispatcher {
             Command::Submit(ticket, order, waiting) => self.pool.submit(ticket, order, waiting, now),
             Command::Consumed(ticket, octets) => self.pool.consumed(ticket, octets, now),
             Command::Cancel(ticket) => self.pool.cancel(ticket),
+            Command::Look(viewer) => drop(viewer.send(self.pool.snapshot(now))),
         }
     }
 

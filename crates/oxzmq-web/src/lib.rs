@@ -19,6 +19,7 @@
 //! | [`pool`] | who works on what: all rules, without sockets or a clock |
 //! | [`envelope`] | the protocol between master and workers, octet by octet |
 //! | [`worker`], [`files`], [`mime`] | reading files below one directory, and nothing else |
+//! | `admin`, `stats` | the status page, `/metrics`, `/healthz`, `/readyz`; what is counted |
 //! | [`handlers`] | programs that write whole responses, by Mongrel2's protocol |
 //! | [`config`], [`error`] | settings; what can go wrong |
 //!
@@ -46,6 +47,7 @@
 #![forbid(unsafe_code)]
 
 mod access_log;
+mod admin;
 mod children;
 pub mod config;
 mod dispatch;
@@ -53,11 +55,13 @@ pub mod envelope;
 pub mod error;
 pub mod files;
 pub mod handlers;
+mod holder;
 mod http;
 pub mod master;
 pub mod mime;
 pub mod pool;
 pub mod program;
+mod stats;
 mod system;
 mod welcome;
 pub mod worker;

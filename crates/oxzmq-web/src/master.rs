@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -14,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::access_log::AccessLog;
+use crate::admin::{self, View};
 use crate::config::MasterConfig;
 use crate::dispatch::{self, Stage};
 use crate::envelope::CHUNK_MAX;
@@ -22,6 +24,7 @@ use crate::handlers;
 use crate::http::Site;
 use crate::http::stall::Stall;
 use crate::pool::News;
+use crate::stats::Stats;
 
 /// Octets that a connection buffers in each direction: more than any request's head should need, and
 /// less than a piece of content, so that at most one piece waits outside of the window of credit.
@@ -35,6 +38,7 @@ pub struct Master {
     context: Context,
     listener: TcpListener,
     address: SocketAddr,
+    admin: Option<(TcpListener, SocketAddr)>,
     router: Arc<Socket>,
     endpoint: String,
     handlers: Vec<handlers::gate::Bound>,
@@ -46,18 +50,17 @@ impl Master {
     /// # Errors
     /// [`Error::Http`] or [`Error::Endpoint`] when an address cannot be bound.
     pub fn bind(config: MasterConfig) -> Result<Self> {
-        if !config.trust_network && !is_local(&config.workers) {
+        let routes = config.routes.iter().flat_map(|route| route.to.endpoints());
+        let open = std::iter::once(config.workers.as_str()).chain(routes).find(|endpoint| !is_local(endpoint));
+        if let Some(open) = open.filter(|_| !config.trust_network) {
             let what = format!(
-                "whoever reaches {} could be a worker, and nothing is encrypted there; \
-                 if everyone in that network is trusted, say so (--trust-network)",
-                config.workers
+                "whoever reaches {open} could be a worker, and nothing is encrypted there; \
+                 if everyone in that network is trusted, say so (--trust-network)"
             );
             return Err(Error::Setting(what));
         }
-        let http = |source| Error::Http { address: config.http, source };
-        let listener = TcpListener::bind(config.http).map_err(http)?;
-        listener.set_nonblocking(true).map_err(http)?;
-        let address = listener.local_addr().map_err(http)?;
+        let (listener, address) = listen(config.http)?;
+        let admin = config.admin.map(listen).transpose()?;
 
         let context = Context::new();
         let router = context.socket(SocketType::Router)?;
@@ -70,12 +73,17 @@ impl Master {
         let mut routes: Vec<_> = config.routes.iter().collect();
         routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
         let handlers = routes.into_iter().map(|route| handlers::gate::bind(&context, route)).collect::<Result<_>>()?;
-        Ok(Self { handlers, config, context, listener, address, router: Arc::new(router), endpoint })
+        Ok(Self { admin, handlers, config, context, listener, address, router: Arc::new(router), endpoint })
     }
 
     /// Where HTTP is spoken, with the real port.
     pub fn http_address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the status page is, with the real port, if it is anywhere.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|&(_, address)| address)
     }
 
     /// Where workers connect, with the real port.
@@ -108,7 +116,17 @@ impl Master {
             dispatch::new(Arc::clone(&self.router), monitor, self.config.limits, stages.clone(), news);
         let mut dispatcher = tokio::spawn(dispatcher.run());
         let gates = self.handlers.into_iter().map(handlers::gate::Bound::start).collect();
-        let site = Arc::new(Site { handle, log, gates });
+        let stats = Arc::new(Stats::default());
+        let admin = match self.admin {
+            Some((listener, _)) => {
+                let listener =
+                    tokio::net::TcpListener::from_std(listener).map_err(system("cannot serve the status page"))?;
+                let view = Arc::new(View { handle: handle.clone(), stats: Arc::clone(&stats) });
+                Some(tokio::spawn(admin::serve(listener, view)))
+            }
+            None => None,
+        };
+        let site = Arc::new(Site { handle, log, stats, gates });
 
         let mut connections = Connections { site, config: self.config, stages, tasks: JoinSet::new() };
         let failed = tokio::select! {
@@ -131,6 +149,9 @@ impl Master {
             Some(ended) => ended,
             None => dispatcher.await,
         };
+        if let Some(admin) = admin {
+            admin.abort();
+        }
         connections.tasks.shutdown().await;
         drop(connections);
         drop(self.router);
@@ -143,6 +164,14 @@ impl Master {
     }
 }
 
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let http = |source| Error::Http { address, source };
+    let listener = TcpListener::bind(address).map_err(http)?;
+    listener.set_nonblocking(true).map_err(http)?;
+    let address = listener.local_addr().map_err(http)?;
+    Ok((listener, address))
+}
+
 /// Whether only this machine's programs can connect.
 fn is_local(endpoint: &str) -> bool {
     let Some(address) = endpoint.strip_prefix("tcp://") else {
@@ -151,6 +180,15 @@ fn is_local(endpoint: &str) -> bool {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Counts a connection's end, however it comes.
+struct Open(Arc<Stats>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.closed.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 struct Connections {
@@ -197,7 +235,10 @@ impl Connections {
             .max_buf_size(BUFFER)
             .serve_connection(io, service);
         let mut stages = self.stages.clone();
+        self.site.stats.opened.fetch_add(1, Ordering::Relaxed);
+        let stats = Arc::clone(&self.site.stats);
         self.tasks.spawn(async move {
+            let _open = Open(stats);
             let mut connection = std::pin::pin!(connection);
             // What goes wrong on a connection is the client's affair; the access log has it.
             tokio::select! {

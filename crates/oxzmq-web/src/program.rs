@@ -27,6 +27,8 @@ pub struct Serve {
     pub root: PathBuf,
     /// Where HTTP is spoken.
     pub http: SocketAddr,
+    /// Where the status page is.
+    pub admin: Option<SocketAddr>,
     /// Worker processes to keep.
     pub workers: usize,
     /// Whether to write a line per request to standard output.
@@ -50,7 +52,11 @@ pub fn serve(options: Serve) -> Result<()> {
     let runtime = runtime()?;
     let private = PrivateDirectory::new()?;
     let endpoint = format!("ipc://{}", private.0.join("workers").display());
-    let config = MasterConfig { access_log: options.access_log, ..MasterConfig::new(options.http, &endpoint) };
+    let config = MasterConfig {
+        access_log: options.access_log,
+        admin: options.admin,
+        ..MasterConfig::new(options.http, &endpoint)
+    };
     let _guard = runtime.enter();
     let master = Master::bind(config)?;
     let (program, mut arguments) = options.worker;
@@ -61,6 +67,7 @@ pub fn serve(options: Serve) -> Result<()> {
     eprintln!("Serving {} at http://{}/", root.display(), master.http_address());
     let plural = if options.workers == 1 { "" } else { "es" };
     eprintln!("with {} worker process{plural}. Ctrl-C stops everything.", options.workers);
+    tell_admin(&master);
     runtime.block_on(async {
         let result = run(master, || children.stopping()).await;
         children.finish().await;
@@ -81,6 +88,7 @@ pub fn master(config: MasterConfig) -> Result<()> {
     let master = Master::bind(config)?;
     let endpoint = master.workers_endpoint();
     eprintln!("Serving at http://{}/", master.http_address());
+    tell_admin(&master);
     eprintln!("Workers connect with: oxzmq worker --master {endpoint} --root DIR");
     runtime.block_on(run(master, || {}))?;
     eprintln!("Stopped.");
@@ -121,6 +129,12 @@ pub fn worker(config: WorkerConfig, child: bool) -> Result<()> {
     })?;
     eprintln!("Stopped.");
     Ok(())
+}
+
+fn tell_admin(master: &Master) {
+    if let Some(address) = master.admin_address() {
+        eprintln!("Status page: http://{address}/");
+    }
 }
 
 async fn run(master: Master, stopping: impl FnOnce()) -> Result<()> {

@@ -17,6 +17,9 @@ pub struct Args {
     /// Where workers connect
     #[arg(long, value_name = "ENDPOINT", default_value = "tcp://127.0.0.1:5570")]
     workers: String,
+    /// Where the status page, /metrics, /healthz and /readyz are; nowhere unless given
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
+    admin: Option<SocketAddr>,
     /// Let workers come over a network although nothing guards or encrypts what they say
     #[arg(long)]
     trust_network: bool,
@@ -40,7 +43,8 @@ pub struct Args {
     quiet: bool,
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
+/// An address, or the first of a name.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let first = text.to_socket_addrs().map_err(|error| format!("{error}; write it as 127.0.0.1:8080"))?.next();
     first.ok_or_else(|| "no such host".to_owned())
 }
@@ -80,6 +84,7 @@ pub fn run(args: Args) -> ExitCode {
     let mut config = MasterConfig {
         access_log: !args.quiet,
         trust_network: args.trust_network,
+        admin: args.admin,
         routes: [args.mongrel2, args.majordomo].concat(),
         ..MasterConfig::new(args.http, args.workers)
     };

@@ -18,6 +18,7 @@ pub(crate) mod stall;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,6 +30,7 @@ use crate::dispatch::{Answer, Handle};
 use crate::envelope::{Order, Status};
 use crate::handlers::gate::Gate;
 use crate::pool::Failure;
+use crate::stats::Stats;
 
 pub(crate) use body::Body;
 use conditional::Verdict;
@@ -44,6 +46,7 @@ const CHANGE_TRIES: u32 = 3;
 pub(crate) struct Site {
     pub(crate) handle: Handle,
     pub(crate) log: Option<AccessLog>,
+    pub(crate) stats: Arc<Stats>,
     /// Handlers, those of longer prefixes first.
     pub(crate) gates: Vec<Gate>,
 }
@@ -65,7 +68,7 @@ impl Site {
             source: None,
             remark: "client left",
         };
-        let mut entry = Entry::new(self.log.clone(), line);
+        let mut entry = Entry::new(self.log.clone(), Arc::clone(&self.stats), line);
         if let Some(gate) = self.gates.iter().find(|gate| gate.route.fits(request.uri().path())) {
             return Ok(relay::relay(gate, client, request, entry).await);
         }

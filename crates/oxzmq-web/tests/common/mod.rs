@@ -65,6 +65,7 @@ pub fn noise(length: usize) -> Vec<u8> {
 /// A running master.
 pub struct Running {
     pub http: SocketAddr,
+    pub admin: Option<SocketAddr>,
     pub endpoint: String,
     news: mpsc::UnboundedReceiver<News>,
     stop: Option<oneshot::Sender<()>>,
@@ -82,6 +83,7 @@ impl Running {
         change(&mut config);
         let master = Master::bind(config).unwrap();
         let (http, endpoint) = (master.http_address(), master.workers_endpoint().to_owned());
+        let admin = master.admin_address();
         let (stop, stopped) = oneshot::channel();
         let (sender, news) = mpsc::unbounded_channel();
         let thread = std::thread::spawn(move || {
@@ -89,7 +91,7 @@ impl Running {
             let stop = async { drop(stopped.await) };
             runtime.block_on(master.run(stop, std::future::pending(), sender))
         });
-        Self { http, endpoint, news, stop: Some(stop), thread: Some(thread) }
+        Self { http, admin, endpoint, news, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Waits for the next news.
