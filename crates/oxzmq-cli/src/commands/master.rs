@@ -1,6 +1,7 @@
 //! `oxzmq master`: the half of the web server that speaks HTTP, for workers on other machines.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -38,6 +39,9 @@ pub struct Args {
     /// Longest silence of a worker about a request before another is asked, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
     patience: u64,
+    /// Take flags from a TOML file, where they have the same names; those that are typed win
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Write no line per request
     #[arg(long, short)]
     quiet: bool,

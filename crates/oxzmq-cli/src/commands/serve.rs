@@ -26,6 +26,9 @@ pub struct Args {
     /// Where the status page, /metrics, /healthz and /readyz are; port 0 takes any that is free
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0", value_parser = super::master::address)]
     admin: SocketAddr,
+    /// Take flags from a TOML file, where they have the same names; those that are typed win
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Write no line per request
     #[arg(long, short)]
     quiet: bool,
