@@ -6,6 +6,7 @@ use std::mem;
 use crate::command::{self, Traffic};
 use crate::header::{COMMAND, Header, MORE};
 use crate::limits::COMMAND_OVERHEAD;
+use crate::mechanism::curve::{MESSAGE_OVERHEAD, Opener};
 use crate::reply_check::ReplyCheck;
 use crate::{Frame, Limits, Message, ProtocolError, Version};
 
@@ -47,6 +48,10 @@ pub struct Decoder {
     replies: Option<ReplyCheck>,
     /// Subscriptions and group changes concern nobody here.
     ignores_changes: bool,
+    /// Decrypts, where the mechanism encrypts.
+    opener: Option<Box<Opener>>,
+    /// A frame is what the application gets, as it is: neither replies to check nor boxes to open.
+    is_direct: bool,
 }
 
 /// A large body on its way. Holds at most `size` octets.
@@ -88,7 +93,15 @@ impl Decoder {
             large: None,
             replies: None,
             ignores_changes: false,
+            opener: None,
+            is_direct: true,
         }
+    }
+
+    /// A decoder for a connection whose mechanism may encrypt.
+    pub(crate) fn sealed(version: Version, limits: Limits, opener: Option<Opener>) -> Self {
+        let is_direct = opener.is_none();
+        Decoder { opener: opener.map(Box::new), is_direct, ..Self::new(version, limits) }
     }
 
     /// Drop subscriptions and group changes that come as commands: for the socket types that do not
@@ -102,6 +115,7 @@ impl Decoder {
     /// [`ProtocolError::ReplyFormat`].
     pub fn validate_replies(&mut self) {
         self.replies = Some(ReplyCheck::default());
+        self.is_direct = false;
     }
 
     /// Decode whole messages from `input` onto the back of `out`, at most `max`; returns the octets
@@ -149,6 +163,9 @@ impl Decoder {
             at += header.len + size;
             if header.flags & (MORE | COMMAND) == 0 && self.is_between_messages() {
                 push_single(body, size, out);
+            } else if let Some(opener) = &mut self.opener {
+                let (flags, frame) = opener.open(&body[..size])?;
+                self.accept_opened(flags, frame, out, controls)?;
             } else {
                 let frame = Frame::copy_from_slice(&body[..size]);
                 self.accept(header.flags, frame, out, controls)?;
@@ -186,6 +203,10 @@ impl Decoder {
         match self.large.take_if(|large| large.buffer.len() >= large.size) {
             Some(Large { buffer, size, flags }) => {
                 assert!(buffer.len() == size, "a driver appended beyond the body's end");
+                if let Some(opener) = &mut self.opener {
+                    let (flags, frame) = opener.open_owned(buffer)?;
+                    return self.accept_opened(flags, frame, out, controls);
+                }
                 self.accept(flags, Frame::from(buffer), out, controls)
             }
             None => Ok(()),
@@ -218,8 +239,25 @@ impl Decoder {
     /// be presented again.
     #[inline]
     fn admit(&self, header: &Header) -> Result<(), ProtocolError> {
-        let size = header.size;
-        let command = self.is_command(header.flags);
+        if self.opener.is_some() {
+            return self.admit_sealed(header.size);
+        }
+        self.admit_frame(header.flags, header.size)
+    }
+
+    /// A sealed frame: only its outside is known. What is in it is compared with the limits once it is open.
+    fn admit_sealed(&self, size: u64) -> Result<(), ProtocolError> {
+        let overhead = MESSAGE_OVERHEAD as u64 + COMMAND_OVERHEAD;
+        let limits = [self.limits.max_frame_size, self.limits.max_message_size];
+        match limits.into_iter().flatten().min() {
+            Some(limit) if size > limit.saturating_add(overhead) => Err(ProtocolError::FrameTooLarge { size, limit }),
+            _ => Ok(()),
+        }
+    }
+
+    #[inline]
+    fn admit_frame(&self, flags: u8, size: u64) -> Result<(), ProtocolError> {
+        let command = self.is_command(flags);
         if let Some(limit) = self.limits.max_frame_size {
             let extra = if command { COMMAND_OVERHEAD } else { 0 };
             if size > limit.saturating_add(extra) {
@@ -245,10 +283,22 @@ impl Decoder {
     /// Whether the next frame may be a message by itself, with nothing to check about that.
     #[inline]
     fn is_between_messages(&self) -> bool {
-        self.partial.is_empty() && self.replies.is_none()
+        self.partial.is_empty() && self.is_direct
     }
 
-    /// Take in a whole frame. Traffic encryption, once there is any, opens the frame here.
+    /// Take in a frame that came in a box.
+    fn accept_opened(
+        &mut self,
+        flags: u8,
+        frame: Frame,
+        out: &mut VecDeque<Message>,
+        controls: &mut Vec<Control>,
+    ) -> Result<(), ProtocolError> {
+        self.admit_frame(flags, frame.len() as u64)?;
+        self.accept(flags, frame, out, controls)
+    }
+
+    /// Take in a whole frame, in the clear.
     fn accept(
         &mut self,
         flags: u8,

@@ -2,18 +2,26 @@
 
 use crate::header::{COMMAND, Header, MAX_HEADER, MORE};
 use crate::limits::MAX_PING_CONTEXT;
+use crate::mechanism::curve::Sealer;
 use crate::{Frame, Kind, Message, OutBuf, Version};
 
 /// Turns messages into bytes, in the form that one connection's version asks for.
 #[derive(Debug)]
 pub struct Encoder {
     version: Version,
+    /// Encrypts, where the mechanism does.
+    sealer: Option<Box<Sealer>>,
 }
 
 impl Encoder {
     /// An encoder for a connection of this version, after its handshake.
     pub fn new(version: Version) -> Self {
-        Encoder { version }
+        Encoder { version, sealer: None }
+    }
+
+    /// An encoder for a connection whose mechanism may encrypt.
+    pub(crate) fn sealed(version: Version, sealer: Option<Sealer>) -> Self {
+        Encoder { version, sealer: sealer.map(Box::new) }
     }
 
     /// The connection's version.
@@ -30,6 +38,9 @@ impl Encoder {
     pub fn encode(&mut self, message: Message, out: &mut OutBuf) {
         if message.kind() != Kind::Data {
             return self.encode_change(message, out);
+        }
+        if let Some(sealer) = &mut self.sealer {
+            return seal_frames(sealer, &message, out);
         }
         // The hot path: one small frame, which need not be moved out of its message.
         if let [frame] = message.frames()
@@ -88,15 +99,18 @@ impl Encoder {
         out.put(&header[..len]);
     }
 
-    fn put_command(&self, parts: &[&[u8]], out: &mut OutBuf) {
+    fn put_command(&mut self, parts: &[&[u8]], out: &mut OutBuf) {
         if !self.version.has_commands() {
             return;
+        }
+        if let Some(sealer) = &mut self.sealer {
+            return sealer.put(COMMAND, parts, out);
         }
         self.put_header(COMMAND, parts.iter().map(|part| part.len()).sum(), out);
         parts.iter().for_each(|part| out.put(part));
     }
 
-    fn encode_change(&self, mut message: Message, out: &mut OutBuf) {
+    fn encode_change(&mut self, mut message: Message, out: &mut OutBuf) {
         let kind = message.kind();
         let topic = message.pop_front().unwrap_or_default();
         let commands_only = matches!(kind, Kind::Join | Kind::Leave);
@@ -108,12 +122,26 @@ impl Encoder {
         } else {
             (0, if kind == Kind::Subscribe { &[1] } else { &[0] })
         };
+        if let Some(sealer) = &mut self.sealer {
+            return sealer.put(flags, &[prefix, &topic], out);
+        }
         self.put_header(flags, prefix.len() + topic.len(), out);
         out.put(prefix);
         match topic.as_shared() {
             Some(bytes) => out.put_bytes(bytes.clone()),
             None => out.put(&topic),
         }
+    }
+}
+
+fn seal_frames(sealer: &mut Sealer, message: &Message, out: &mut OutBuf) {
+    let mut left = message.len();
+    if left == 0 {
+        return sealer.put(0, &[], out);
+    }
+    for frame in message.frames() {
+        left -= 1;
+        sealer.put(if left > 0 { MORE } else { 0 }, &[frame], out);
     }
 }
 

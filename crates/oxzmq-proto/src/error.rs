@@ -80,6 +80,27 @@ pub enum ProtocolError {
         /// The peer's, cut and made printable.
         theirs: String,
     },
+    /// A box that does not open, or a key with which none could be made: somebody else's, or tampered with.
+    Cryptographic {
+        /// What it was in.
+        what: &'static str,
+    },
+    /// A CURVE message whose counter is not greater than the last one's: repeated or out of order.
+    NonceNotIncreasing {
+        /// The last counter.
+        last: u64,
+        /// The one received.
+        received: u64,
+    },
+    /// A CURVE client's vouch is about other keys than those of this connection.
+    KeyExchange,
+    /// The system has no random octets for keys.
+    NoRandomness,
+    /// Our authenticator refused the peer.
+    AuthRefused {
+        /// ZAP's code: 300, 400 or 500.
+        status: u16,
+    },
     /// The peer sent an ERROR command.
     PeerError {
         /// Its reason, made printable.
@@ -111,16 +132,19 @@ pub enum ProtocolError {
 impl ProtocolError {
     /// Whether a connecting socket must give this endpoint up instead of trying again.
     ///
-    /// True for all of these: the same peer would do the same again, and libzmq connecters never
-    /// come back after one of them. What is worth another try (a close, a reset, a timeout) is the
-    /// transport's to report.
+    /// True for whatever the same peer would do again; libzmq connecters never come back after one of
+    /// those either. What is worth another try (a close, a reset, a timeout) is the transport's to
+    /// report, but for two things of our own: a refusal that is meant to be temporary, and randomness
+    /// that may come.
     pub fn is_fatal_for_connecter(&self) -> bool {
-        true
+        !matches!(self, ProtocolError::AuthRefused { status: 300 } | ProtocolError::NoRandomness)
     }
 
-    /// The status code with which the peer's authenticator refused us: 300, 400 or 500 in an ERROR.
+    /// The status code with which an authenticator refused: ours, or the peer's with 300, 400 or 500 in
+    /// an ERROR.
     pub fn auth_status(&self) -> Option<u16> {
         match self {
+            ProtocolError::AuthRefused { status } => Some(*status),
             ProtocolError::PeerError { reason } => match reason.as_str() {
                 "300" => Some(300),
                 "400" => Some(400),
@@ -139,10 +163,17 @@ impl ProtocolError {
         use ProtocolError::*;
         match self {
             UnexpectedCommand { .. } => Some(0x1000_0001),
+            NonceNotIncreasing { .. } => Some(0x1000_0002),
+            KeyExchange => Some(0x1000_0003),
+            MalformedCommand { name: "MESSAGE", .. } => Some(0x1000_0012),
+            MalformedCommand { name: "HELLO", .. } => Some(0x1000_0013),
+            MalformedCommand { name: "INITIATE", .. } => Some(0x1000_0014),
+            MalformedCommand { name: "WELCOME", .. } => Some(0x1000_0017),
             MalformedCommand { name: "ERROR", .. } => Some(0x1000_0015),
             MalformedCommand { name: "READY", .. } => Some(0x1000_0016),
             MalformedCommand { .. } | InvalidGroup { .. } => Some(0x1000_0011),
             InvalidMetadata { .. } | TooManyProperties { .. } | RoutingIdTooLong { .. } => Some(0x1000_0018),
+            Cryptographic { .. } => Some(0x1100_0001),
             MechanismMismatch { .. } => Some(0x1100_0002),
             FrameTooLarge { .. }
             | LengthOverflow { .. }
@@ -152,6 +183,8 @@ impl ProtocolError {
             | LegacyPeerRefused { .. }
             | IncompatibleSocketType { .. }
             | PeerError { .. }
+            | AuthRefused { .. }
+            | NoRandomness
             | ReplyFormat { .. } => None,
         }
     }
@@ -190,6 +223,13 @@ impl fmt::Display for ProtocolError {
             IncompatibleSocketType { ours, theirs } => {
                 write!(f, "a peer of type {theirs:?} is no partner for {ours}")
             }
+            Cryptographic { what } => write!(f, "{what} does not open: a foreign key, or tampered with"),
+            NonceNotIncreasing { last, received } => {
+                write!(f, "a message with the number {received} after one with the number {last}")
+            }
+            KeyExchange => f.write_str("the client's vouch is about other keys than this connection's"),
+            NoRandomness => f.write_str("the system has no random octets for keys"),
+            AuthRefused { status } => write!(f, "the authenticator refused the peer with {status}"),
             PeerError { reason } => write!(f, "the peer refused us: {reason:?}"),
             RoutingIdTooLong { length, limit } => {
                 write!(f, "a routing id of {length} octets where {limit} are allowed")

@@ -1,11 +1,14 @@
 //! From a connection's first byte to the end of its handshake.
 
+use std::mem;
+
 use bytes::Bytes;
 
 use crate::greeting::{Greeting, MechanismName, Outcome, padded};
 use crate::header::{COMMAND, Header, MAX_HEADER};
 use crate::limits::{MAX_HANDSHAKE_COMMAND, MAX_ROUTING_ID};
-use crate::mechanism::{self, Mechanism, Status};
+use crate::mechanism::curve::{Opener, Sealer};
+use crate::mechanism::{self, AuthRequest, Mechanism, Security, Status};
 use crate::properties::Properties;
 use crate::{Decoder, Encoder, Limits, ProtocolError, SocketType, Version, error};
 
@@ -21,6 +24,12 @@ pub struct HandshakeConfig {
     /// Whether peers older than ZMTP 3.0 may connect; default true. They cannot authenticate, and
     /// anything that does not begin with `ff`, such as an HTTP request, looks like one.
     pub accept_legacy: bool,
+    /// How the connection is secured; default [`Security::Null`]. With anything else, peers older than
+    /// ZMTP 3.0 are refused whatever `accept_legacy` says.
+    pub security: Security,
+    /// Whether to ask before a peer without credentials (NULL) is let in; default false. Such a socket
+    /// refuses peers older than ZMTP 3.0. The servers of the other mechanisms always ask.
+    pub authenticate: bool,
     /// Bounds on the traffic that follows. They do not apply to the handshake, which has its own.
     pub limits: Limits,
 }
@@ -33,8 +42,15 @@ impl HandshakeConfig {
             routing_id: Bytes::new(),
             metadata: Vec::new(),
             accept_legacy: true,
+            security: Security::Null,
+            authenticate: false,
             limits: Limits::default(),
         }
+    }
+
+    /// Peers older than 3.0 know no mechanism at all.
+    fn admits_legacy(&self) -> bool {
+        self.accept_legacy && !self.authenticate && matches!(self.security, Security::Null)
     }
 }
 
@@ -43,7 +59,8 @@ impl HandshakeConfig {
 /// Write what [`output`](Handshake::output) holds, right from the start; give what is read to
 /// [`handle_input`](Handshake::handle_input); and once it
 /// [`is_complete`](Handshake::is_complete) and the output is written, [`finish`](Handshake::finish) it.
-/// How long that may take is for the driver to say.
+/// How long that may take is for the driver to say. After input the driver also looks at
+/// [`auth_request`](Handshake::auth_request).
 #[derive(Debug)]
 pub struct Handshake {
     config: HandshakeConfig,
@@ -53,6 +70,8 @@ pub struct Handshake {
     written: usize,
     /// The frame that is being read after the greeting, from its header on.
     frame: Vec<u8>,
+    /// What the authenticator says about the peer.
+    granted: Properties,
 }
 
 #[derive(Debug)]
@@ -78,6 +97,7 @@ struct Peer {
     socket_type: Option<SocketType>,
     routing_id: Bytes,
     properties: Properties,
+    traffic: Option<(Sealer, Opener)>,
 }
 
 /// What a completed handshake leaves for the connection's traffic.
@@ -93,7 +113,8 @@ pub struct Established {
     pub peer_type: Option<SocketType>,
     /// The peer's routing id; empty if it has none.
     pub peer_routing_id: Bytes,
-    /// The metadata of a 3.x peer as received, `Socket-Type` and `Identity` included.
+    /// What the authenticator said about the peer, then the metadata of a 3.x peer as received,
+    /// `Socket-Type` and `Identity` included. `User-Id` and `Peer-Address` are never the peer's own words.
     pub properties: Properties,
     /// Set for a PUB or XPUB facing a 1.0 peer without greeting: the oldest of these never send
     /// subscriptions and filter themselves, so they are to be sent everything.
@@ -107,7 +128,14 @@ impl Handshake {
         let mechanism = padded(mechanism::name(&config));
         let id_len = config.routing_id.len();
         let greeting = Greeting::new(config.socket_type, id_len, mechanism, &mut output);
-        Handshake { config, phase: Phase::Greeting(greeting), output, written: 0, frame: Vec::new() }
+        Handshake {
+            config,
+            phase: Phase::Greeting(greeting),
+            output,
+            written: 0,
+            frame: Vec::new(),
+            granted: Properties::new(),
+        }
     }
 
     /// Take in what was read; returns how much of it belongs to the handshake. What follows is
@@ -121,6 +149,48 @@ impl Handshake {
         let mut at = 0;
         while self.step(input, &mut at).inspect_err(|error| self.phase = Phase::Failed(error.clone()))? {}
         Ok(at)
+    }
+
+    /// The question on which the handshake waits: whether this peer may come in. To be answered with
+    /// [`authenticate`](Handshake::authenticate), or by giving the handshake up. Input may be handed in
+    /// meanwhile; a peer that goes on without an answer is in the wrong.
+    pub fn auth_request(&self) -> Option<AuthRequest> {
+        match &self.phase {
+            Phase::Mechanism { mechanism, .. } => mechanism.auth_request(),
+            _ => None,
+        }
+    }
+
+    /// Answer [`auth_request`](Handshake::auth_request): with what is known about the peer from now on
+    /// (`User-Id` and such), or with a status that refuses it. 300 tells the peer nothing, so that it
+    /// comes back; 400 and 500 tell it to give up. Does nothing while no question is open.
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolError::AuthRefused`] for a refusal: write what the output holds, and close.
+    pub fn authenticate(&mut self, verdict: Result<Properties, u16>) -> Result<(), ProtocolError> {
+        let Phase::Mechanism { version, mechanism } = &mut self.phase else { return Ok(()) };
+        if mechanism.status() != Status::Asking {
+            return Ok(());
+        }
+        let done = match verdict {
+            Ok(properties) => {
+                self.granted = properties;
+                mechanism.authenticated();
+                self.drive_mechanism()
+            }
+            Err(status) => {
+                if status != 300 {
+                    let (version, reason) = (*version, status.to_string());
+                    let mut command = b"\x05ERROR".to_vec();
+                    command.push(reason.len() as u8); // a u16 has at most five digits
+                    command.extend_from_slice(reason.as_bytes());
+                    self.put_frame(version, COMMAND, &command);
+                }
+                Err(ProtocolError::AuthRefused { status })
+            }
+        };
+        done.inspect_err(|error| self.phase = Phase::Failed(error.clone()))
     }
 
     /// The octets to be written.
@@ -147,10 +217,11 @@ impl Handshake {
         let Phase::Complete(peer) = self.phase else {
             panic!("a handshake was finished before it was complete");
         };
+        let (sealer, opener) = peer.traffic.unzip();
         let publishes = matches!(self.config.socket_type, SocketType::Pub | SocketType::Xpub);
         Established {
-            encoder: Encoder::new(peer.version),
-            decoder: Decoder::new(peer.version, self.config.limits),
+            encoder: Encoder::sealed(peer.version, sealer),
+            decoder: Decoder::sealed(peer.version, self.config.limits, opener),
             version: peer.version,
             peer_type: peer.socket_type,
             peer_routing_id: peer.routing_id,
@@ -163,7 +234,7 @@ impl Handshake {
     fn step(&mut self, input: &[u8], at: &mut usize) -> Result<bool, ProtocolError> {
         match &mut self.phase {
             Phase::Greeting(greeting) => {
-                let legacy = self.config.accept_legacy;
+                let legacy = self.config.admits_legacy();
                 let outcome = greeting.handle_input(input, at, legacy, &mut self.output)?;
                 let Some(outcome) = outcome else {
                     return Ok(false);
@@ -184,6 +255,7 @@ impl Handshake {
                     socket_type,
                     routing_id: Bytes::from(body),
                     properties: Properties::new(),
+                    traffic: None,
                 });
                 Ok(false)
             }
@@ -220,7 +292,7 @@ impl Handshake {
             }
             Outcome::Modern { version, mechanism } => {
                 self.check_mechanism(mechanism)?;
-                let mechanism = mechanism::new(&self.config);
+                let mechanism = mechanism::new(&self.config)?;
                 self.phase = Phase::Mechanism { version, mechanism };
                 self.drive_mechanism()
             }
@@ -248,8 +320,11 @@ impl Handshake {
             commands.push(body);
         }
         if mechanism.status() == Status::Ready {
-            let properties = mechanism.peer_properties();
-            self.phase = Phase::Complete(modern_peer(version, properties)?);
+            let (properties, traffic) = (mechanism.peer_properties(), mechanism.traffic());
+            let mut peer = modern_peer(version, properties)?;
+            peer.traffic = traffic;
+            peer.properties = mem::take(&mut self.granted).over_peers(peer.properties);
+            self.phase = Phase::Complete(peer);
         }
         for body in commands {
             self.put_frame(version, COMMAND, &body);
@@ -276,6 +351,7 @@ fn modern_peer(version: Version, properties: Properties) -> Result<Peer, Protoco
         socket_type: properties.get_exact(Properties::SOCKET_TYPE).and_then(SocketType::from_name),
         routing_id: Bytes::copy_from_slice(routing_id),
         properties,
+        traffic: None,
     })
 }
 

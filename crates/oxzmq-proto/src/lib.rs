@@ -33,6 +33,8 @@
 //!
 //! * [`Handshake`] carries a connection from its first byte to traffic: greeting, choice of the
 //!   version, mechanism. [`Established`] is what comes of it.
+//! * [`Security`] says how: not at all, PLAIN or CURVE. [`Handshake::auth_request`] is where the driver decides
+//!   about the peer.
 //! * [`Encoder`] turns [`Message`]s into bytes in an [`OutBuf`], [`Decoder`] turns bytes into
 //!   [`Message`]s. A message appears only when it is whole.
 //! * [`SubscriptionIndex`] and [`SubscriptionSet`] answer who wants a message.
@@ -71,12 +73,18 @@ mod socket_type;
 mod subscription;
 mod version;
 
+/// The CURVE mechanism's keys.
+pub mod curve {
+    pub use crate::mechanism::curve::{CurveClient, CurveServer, RandomSource, SecretKey};
+}
+
 pub use decoder::{Control, Decoder, LARGE_BODY, LargeBody};
 pub use encoder::Encoder;
 pub use error::ProtocolError;
 pub use frame::Frame;
 pub use handshake::{Established, Handshake, HandshakeConfig};
 pub use limits::Limits;
+pub use mechanism::{AuthRequest, PlainCredentials, Security};
 pub use message::{IntoFrames, Kind, Message};
 pub use outbuf::OutBuf;
 pub use properties::Properties;

@@ -62,6 +62,14 @@ impl OutBuf {
         self.flat.extend_from_slice(octets);
     }
 
+    /// The last `n` octets that were put, which have to be among those copied with [`OutBuf::put`] since the
+    /// last reference.
+    pub(crate) fn tail_mut(&mut self, n: usize) -> &mut [u8] {
+        let start = self.flat.len() - n;
+        debug_assert!(start >= self.open_start());
+        &mut self.flat[start..]
+    }
+
     /// Append `header` and the first `len` of `body`, by copies of constant size: cheaper than those
     /// of variable size when all is small.
     #[inline]

@@ -66,6 +66,17 @@ impl Properties {
         added
     }
 
+    /// These, and behind them what the peer says of itself, but for names that are not the peer's to use.
+    pub(crate) fn over_peers(mut self, peers: Properties) -> Self {
+        let reserved = |name: &str| ["User-Id", "Peer-Address"].iter().any(|known| name.eq_ignore_ascii_case(known));
+        for (name, value) in peers.entries {
+            if !reserved(&name) && self.get_exact(&name).is_none() {
+                self.entries.push((name, value));
+            }
+        }
+        self
+    }
+
     /// Names and values in their order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &[u8])> {
         self.entries.iter().map(|(name, value)| (&**name, &value[..]))

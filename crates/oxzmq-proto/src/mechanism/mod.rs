@@ -3,13 +3,54 @@
 //! A mechanism is one file with a state machine behind [`Mechanism`]: commands go in, commands come
 //! out, until it is ready. It has no part in framing or in the greeting, and decides nothing about time.
 
+pub(crate) mod curve;
 mod null;
+mod plain;
 
 use std::fmt;
+use std::sync::Arc;
 
+use bytes::Bytes;
+pub use plain::PlainCredentials;
+
+use self::curve::{CurveClient, CurveServer, Opener, Sealer};
 use crate::handshake::HandshakeConfig;
 use crate::properties::Properties;
 use crate::{ProtocolError, SocketType, error};
+
+/// How a connection is secured: the mechanism, this side's role in it, and its keys.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub enum Security {
+    /// Not at all.
+    #[default]
+    Null,
+    /// The client of PLAIN.
+    PlainClient(Arc<PlainCredentials>),
+    /// The server of PLAIN.
+    PlainServer,
+    /// The client of CURVE.
+    CurveClient(Arc<CurveClient>),
+    /// The server of CURVE.
+    CurveServer(Arc<CurveServer>),
+}
+
+/// What there is to decide about a peer; see [`Handshake::auth_request`](crate::Handshake::auth_request).
+#[derive(Clone, PartialEq, Eq)]
+pub struct AuthRequest {
+    /// `NULL`, `PLAIN` or `CURVE`.
+    pub mechanism: &'static str,
+    /// NULL: none. PLAIN: user name and password. CURVE: the client's public key, which it has proved to
+    /// own the secret one of.
+    pub credentials: Vec<Bytes>,
+}
+
+impl fmt::Debug for AuthRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Credentials may be a password.
+        f.debug_struct("AuthRequest").field("mechanism", &self.mechanism).finish_non_exhaustive()
+    }
+}
 
 /// One connection's handshake after the greeting.
 pub(crate) trait Mechanism: fmt::Debug + Send + Sync {
@@ -23,8 +64,21 @@ pub(crate) trait Mechanism: fmt::Debug + Send + Sync {
     /// Whether both sides are done, so that what the peer sends next is traffic.
     fn status(&self) -> Status;
 
+    /// What has to be decided about the peer, while [`Status::Asking`].
+    fn auth_request(&self) -> Option<AuthRequest> {
+        None
+    }
+
+    /// The peer is welcome: go on.
+    fn authenticated(&mut self) {}
+
     /// The peer's metadata, once ready.
     fn peer_properties(&mut self) -> Properties;
+
+    /// What seals and opens the traffic, once ready; `None` where it travels in the clear.
+    fn traffic(&mut self) -> Option<(Sealer, Opener)> {
+        None
+    }
 }
 
 /// How far a mechanism is.
@@ -32,18 +86,30 @@ pub(crate) trait Mechanism: fmt::Debug + Send + Sync {
 pub(crate) enum Status {
     /// The peer has to send something.
     Waiting,
+    /// The authenticator has to decide.
+    Asking,
     /// Done.
     Ready,
 }
 
 /// The name in the greeting of the mechanism that `config` asks for.
-pub(crate) fn name(_config: &HandshakeConfig) -> &'static str {
-    null::NAME
+pub(crate) fn name(config: &HandshakeConfig) -> &'static str {
+    match config.security {
+        Security::Null => null::NAME,
+        Security::PlainClient(_) | Security::PlainServer => plain::NAME,
+        Security::CurveClient(_) | Security::CurveServer(_) => curve::NAME,
+    }
 }
 
 /// The mechanism that `config` asks for.
-pub(crate) fn new(config: &HandshakeConfig) -> Box<dyn Mechanism> {
-    Box::new(null::Null::new(config))
+pub(crate) fn new(config: &HandshakeConfig) -> Result<Box<dyn Mechanism>, ProtocolError> {
+    Ok(match &config.security {
+        Security::Null => Box::new(null::Null::new(config)),
+        Security::PlainClient(credentials) => Box::new(plain::Client::new(config, credentials)),
+        Security::PlainServer => Box::new(plain::Server::new(config)),
+        Security::CurveClient(keys) => Box::new(curve::Client::new(config, keys)?),
+        Security::CurveServer(keys) => Box::new(curve::Server::new(config, keys)),
+    })
 }
 
 /// Our metadata in its form on the wire: Socket-Type, then Identity for those that send one, even if

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use super::{Mechanism, Status, our_metadata, peer_metadata};
+use super::{AuthRequest, Mechanism, Status, our_metadata, peer_metadata};
 use crate::handshake::HandshakeConfig;
 use crate::properties::Properties;
 use crate::{ProtocolError, SocketType, command};
@@ -17,13 +17,15 @@ pub(super) struct Null {
     ready: Option<Vec<u8>>,
     /// The peer's metadata once its READY has come.
     peer: Option<Properties>,
+    /// The authenticator has to decide before we say anything.
+    asking: bool,
 }
 
 impl Null {
     pub(super) fn new(config: &HandshakeConfig) -> Self {
         let mut ready = b"\x05READY".to_vec();
         ready.extend_from_slice(&our_metadata(config));
-        Null { socket_type: config.socket_type, ready: Some(ready), peer: None }
+        Null { socket_type: config.socket_type, ready: Some(ready), peer: None, asking: config.authenticate }
     }
 }
 
@@ -41,11 +43,22 @@ impl Mechanism for Null {
     }
 
     fn next_command(&mut self) -> Option<Vec<u8>> {
-        self.ready.take()
+        if self.asking { None } else { self.ready.take() }
     }
 
     fn status(&self) -> Status {
+        if self.asking {
+            return Status::Asking;
+        }
         if self.ready.is_none() && self.peer.is_some() { Status::Ready } else { Status::Waiting }
+    }
+
+    fn auth_request(&self) -> Option<AuthRequest> {
+        self.asking.then(|| AuthRequest { mechanism: NAME, credentials: Vec::new() })
+    }
+
+    fn authenticated(&mut self) {
+        self.asking = false;
     }
 
     fn peer_properties(&mut self) -> Properties {

@@ -24,6 +24,7 @@ impl Core {
         loop {
             match state.alive().and_then(|()| state.pattern_recv(message)) {
                 Ok(true) => {
+                    state.spin.count();
                     self.leave(state, waited);
                     return Ok(());
                 }

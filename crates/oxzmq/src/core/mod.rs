@@ -18,16 +18,18 @@
 
 mod calls;
 mod peering;
+mod spin;
 mod wait;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use oxzmq_proto::{Message, SocketType};
 use parking_lot::{Condvar, Mutex};
 
+use self::spin::Spin;
 use crate::context;
 use crate::endpoints::Endpoints;
 use crate::error::{Error, ErrorKind, Result};
@@ -51,6 +53,10 @@ pub(crate) struct Core {
     recv_cond: Condvar,
     send_cond: Condvar,
     net: OnceLock<Net>,
+    /// Changes whenever threads that wait are to look again: what those that have not gone to sleep yet wait for.
+    /// Written under the state's lock. Read without it as a hint, and again under it before a thread goes to
+    /// sleep, so the lock gives all the ordering there is.
+    news: AtomicU32,
     /// The leader has returned from its wait and will look at the state before it waits again, so it need
     /// not be woken. Written by the leader alone; read under the state's lock, which the leader takes after
     /// writing `true` and held when it wrote `false`. That lock gives all the ordering there is.
@@ -145,11 +151,14 @@ struct State {
     /// Threads that wait on the condition variables.
     recv_sleepers: usize,
     send_sleepers: usize,
+    /// Threads that look a little longer before they wait there; see [`spin`].
+    spinners: usize,
     /// What the thread that waits on the poll set waits for.
     leader: Option<Want>,
     lease: Lease,
     recv_wakers: Wakers,
     send_wakers: Wakers,
+    spin: Spin,
     /// Connections whose messages gather: flushed by the next thread that finds nothing to do.
     deferred: Vec<Arc<Session>>,
 }
@@ -178,15 +187,18 @@ impl Core {
                 sessions: HashMap::new(),
                 recv_sleepers: 0,
                 send_sleepers: 0,
+                spinners: 0,
                 leader: None,
                 lease: Lease::default(),
                 recv_wakers: Wakers::default(),
                 send_wakers: Wakers::default(),
+                spin: Spin::default(),
                 deferred: Vec::new(),
             }),
             recv_cond: Condvar::new(),
             send_cond: Condvar::new(),
             net: OnceLock::new(),
+            news: AtomicU32::new(0),
             leader_awake: AtomicBool::new(true),
             idle_clock: AtomicU64::new(0),
             last_burst: AtomicU64::new(0),
@@ -358,7 +370,8 @@ impl State {
     /// Somebody waits for this, so it is worth finding out whether it holds.
     fn is_awaited(&self, want: Want) -> bool {
         let leader = self.leader.unwrap_or_default();
-        (want.recv && (self.recv_sleepers > 0 || leader.recv || !self.recv_wakers.is_empty()))
+        self.spinners > 0
+            || (want.recv && (self.recv_sleepers > 0 || leader.recv || !self.recv_wakers.is_empty()))
             || (want.send && (self.send_sleepers > 0 || leader.send || !self.send_wakers.is_empty()))
     }
 

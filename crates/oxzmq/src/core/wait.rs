@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::MutexGuard;
 
+use super::spin;
 use super::{Core, Net, Phase, State, WAKE_TOKEN, Want};
 use crate::sys::{self, Events};
 
@@ -36,6 +37,19 @@ impl Core {
             state.leader = None;
             state.lease.used = true;
             return state;
+        }
+        if timeout != Some(Duration::ZERO) && state.spin.is_worthwhile() {
+            let (news, rest) = (self.news.load(Ordering::Relaxed), state.spin.rest());
+            state.spinners += 1;
+            drop(state);
+            spin::wait(|| self.news.load(Ordering::Relaxed) != news, rest);
+            state = self.state.lock();
+            state.spinners -= 1;
+            let changed = self.news.load(Ordering::Relaxed) != news;
+            state.spin.tell(changed);
+            if changed {
+                return state;
+            }
         }
         let cond = if want.recv {
             state.recv_sleepers += 1;
@@ -138,13 +152,20 @@ impl Core {
 
     /// A receive may find something: wakes one thread that waits for it, and the tasks.
     pub(super) fn signal_recv(&self, state: &mut State) {
+        self.tell_spinners(state);
         state.wake_tasks(Want::RECV);
         self.wake_receiver(state);
     }
 
     pub(super) fn signal_send(&self, state: &mut State) {
+        self.tell_spinners(state);
         state.wake_tasks(Want::SEND);
         self.wake_sender(state);
+    }
+
+    fn tell_spinners(&self, _locked: &State) {
+        // Ordered by the state's lock, see the field.
+        self.news.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Wakes one thread that waits to receive; when it leaves it wakes the next, if there is more.
@@ -180,6 +201,7 @@ impl Core {
     }
 
     pub(super) fn signal_all(&self, state: &mut State) {
+        self.tell_spinners(state);
         state.wake_tasks(Want { recv: true, send: true });
         self.recv_cond.notify_all();
         self.send_cond.notify_all();

@@ -14,7 +14,7 @@ use super::send::WRITE_BATCH;
 use super::{Link, Lost, Next, Rx, STEPS_PER_VISIT, Session, Tx, clock, nanos};
 
 /// Size of the per-thread buffer that reads go into.
-const READ_BUFFER: usize = 128 * 1024;
+const READ_BUFFER: usize = 256 * 1024;
 
 thread_local! {
     static READ: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };

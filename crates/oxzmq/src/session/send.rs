@@ -13,7 +13,7 @@ use super::{Link, Lost, Next, STEPS_PER_VISIT, Session, Tx, nanos};
 use crate::sys::Interest;
 
 /// Encoded bytes gathered for one write. Larger gains nothing and costs cache.
-pub(super) const WRITE_BATCH: usize = 64 * 1024;
+pub(super) const WRITE_BATCH: usize = 128 * 1024;
 
 /// Most pieces handed to the kernel in one vectored write.
 const MAX_SLICES: usize = 64;
@@ -32,7 +32,7 @@ const FLOOD_STREAK: u32 = 6;
 const LONGEST_STREAK: u32 = 16 * FLOOD_STREAK - 1;
 
 /// Bytes that a flood gathers before they are written.
-const GATHER: usize = 32 * 1024;
+const GATHER: usize = 128 * 1024;
 
 /// What one look at a connection whose messages gather has seen.
 #[derive(Clone, Copy, Debug, Default)]
