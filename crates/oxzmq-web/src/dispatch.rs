@@ -173,6 +173,8 @@ impl Client for Waiting {
 pub(crate) enum Stage {
     /// At work.
     Serving,
+    /// Nobody new is let in, and each answer is the last on its connection.
+    Closing,
     /// Answers under way are finished.
     Draining,
     /// Nobody waits for answers any more: workers are told to leave.
@@ -291,7 +293,7 @@ impl Dispatcher {
     /// True once the workers are to leave.
     fn enter(&mut self, stage: Stage) -> bool {
         match stage {
-            Stage::Serving => false,
+            Stage::Serving | Stage::Closing => false,
             Stage::Draining => {
                 self.pool.stop();
                 false

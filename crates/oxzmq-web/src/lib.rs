@@ -15,7 +15,7 @@
 //! | module | duty |
 //! |---|---|
 //! | [`program`] | master and worker from start to Ctrl-C: the commands `serve`, `master` and `worker` |
-//! | [`master`], `http`, `dispatch` | connections, requests and responses; the task that talks to workers |
+//! | [`master`], `connections`, [`tls`], `http`, `dispatch` | connections, requests and responses; the task that talks to workers |
 //! | [`pool`] | who works on what: all rules, without sockets or a clock |
 //! | [`envelope`] | the protocol between master and workers, octet by octet |
 //! | [`worker`], [`files`], [`mime`] | reading files below one directory, and nothing else |
@@ -50,6 +50,7 @@ mod access_log;
 mod admin;
 mod children;
 pub mod config;
+mod connections;
 mod dispatch;
 pub mod envelope;
 pub mod error;
@@ -63,5 +64,6 @@ pub mod pool;
 pub mod program;
 mod stats;
 mod system;
+pub mod tls;
 mod welcome;
 pub mod worker;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use oxzmq_web::config::MasterConfig;
 use oxzmq_web::handlers::{Form, Handlers, Route};
 use oxzmq_web::program;
+use oxzmq_web::tls::TlsFiles;
 
 /// Accept HTTP requests and have workers answer them, here or on other machines
 #[derive(clap::Args, Debug)]
@@ -18,6 +19,21 @@ pub struct Args {
     /// Where workers connect
     #[arg(long, value_name = "ENDPOINT", default_value = "tcp://127.0.0.1:5570")]
     workers: String,
+    /// Where to speak HTTPS (HTTP/1.1 and HTTP/2); SIGHUP reads the certificate again
+    #[arg(long, value_name = "HOST:PORT", requires_all = ["certificate", "key"], value_parser = address)]
+    https: Option<SocketAddr>,
+    /// The certificate and those that lead to its issuer, in PEM
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
+    /// The certificate's private key, in PEM
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Most HTTP connections at a time; further ones wait
+    #[arg(long, value_name = "N", default_value_t = 8192)]
+    connections: usize,
+    /// Most HTTP connections of one address; further ones are closed, and 0 is any number
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    connections_per_address: usize,
     /// Where the status page, /metrics, /healthz and /readyz are; nowhere unless given
     #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     admin: Option<SocketAddr>,
@@ -89,6 +105,12 @@ pub fn run(args: Args) -> ExitCode {
         access_log: !args.quiet,
         trust_network: args.trust_network,
         admin: args.admin,
+        https: match (args.https, args.certificate, args.key) {
+            (Some(address), Some(certificate), Some(key)) => Some((address, TlsFiles { certificate, key })),
+            _ => None,
+        },
+        connections: args.connections,
+        connections_per_address: args.connections_per_address,
         routes: [args.mongrel2, args.majordomo].concat(),
         ..MasterConfig::new(args.http, args.workers)
     };
