@@ -18,6 +18,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::pool::Source;
+use crate::stats::Stats;
 
 /// Lines waiting to be written.
 const CAPACITY: usize = 8192;
@@ -52,20 +53,23 @@ pub(crate) struct Line {
 /// A line in the making. It is written when this is dropped.
 pub(crate) struct Entry {
     log: Option<AccessLog>,
+    stats: Arc<Stats>,
     began: Instant,
     pub(crate) line: Line,
 }
 
 impl Entry {
-    pub(crate) fn new(log: Option<AccessLog>, line: Line) -> Self {
-        Self { log, began: Instant::now(), line }
+    pub(crate) fn new(log: Option<AccessLog>, stats: Arc<Stats>, line: Line) -> Self {
+        Self { log, stats, began: Instant::now(), line }
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let Some(log) = self.log.take() else { return };
         self.line.took = self.began.elapsed();
+        let Line { status, octets, took, remark, .. } = self.line;
+        self.stats.request(status, octets, remark.is_empty(), took);
+        let Some(log) = self.log.take() else { return };
         let nothing = Line { method: String::new(), target: String::new(), source: None, ..self.line };
         log.write(std::mem::replace(&mut self.line, nothing));
     }

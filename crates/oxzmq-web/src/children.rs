@@ -6,7 +6,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::process::{Child, Command};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -14,6 +14,8 @@ use tokio::time::{Instant, sleep, timeout};
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// A process that lived for so long did not die of its start.
 const HEALTHY: Duration = Duration::from_secs(10);
+/// How long a new process has the time to introduce itself before the next one is replaced.
+const SETTLE: Duration = Duration::from_millis(300);
 /// How long processes may take to end by themselves.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -43,6 +45,8 @@ impl Recipe {
 pub(crate) struct Children {
     stopping: watch::Sender<bool>,
     keepers: JoinSet<()>,
+    /// Asks each keeper to replace its process.
+    replace: Vec<mpsc::Sender<oneshot::Sender<()>>>,
 }
 
 impl Children {
@@ -53,12 +57,26 @@ impl Children {
     pub(crate) fn start(recipe: &Recipe, count: usize) -> io::Result<Self> {
         let (stopping, watcher) = watch::channel(false);
         let mut keepers = JoinSet::new();
+        let mut replace = Vec::new();
         for number in 1..=count {
             let name = format!("worker-{number}");
             let child = recipe.start(&name)?;
-            keepers.spawn(keep(recipe.clone(), name, child, watcher.clone()));
+            let (sender, wishes) = mpsc::channel(1);
+            replace.push(sender);
+            keepers.spawn(keep(recipe.clone(), name, child, watcher.clone(), wishes));
         }
-        Ok(Self { stopping, keepers })
+        Ok(Self { stopping, keepers, replace })
+    }
+
+    /// Replaces all processes, one after the other: each finishes what it has in hand, and its successor is
+    /// started before the next one's turn.
+    pub(crate) async fn roll(&self) {
+        for keeper in &self.replace {
+            let (done, replaced) = oneshot::channel();
+            if keeper.send(done).await.is_ok() {
+                let _ = replaced.await;
+            }
+        }
     }
 
     /// Processes that end well from now on are not started again.
@@ -75,17 +93,38 @@ impl Children {
     }
 }
 
-async fn keep(recipe: Recipe, name: String, first: Child, stopping: watch::Receiver<bool>) {
+async fn keep(
+    recipe: Recipe,
+    name: String,
+    first: Child,
+    stopping: watch::Receiver<bool>,
+    mut wishes: mpsc::Receiver<oneshot::Sender<()>>,
+) {
     let mut pause = PAUSE.0;
     let mut child = Some(first);
     loop {
         let born = Instant::now();
-        if let Some(mut child) = child.take() {
-            let _pipe = child.stdin.take(); // waiting would close it
-            match child.wait().await {
-                Ok(status) if status.success() && *stopping.borrow() => return,
-                Ok(status) => eprintln!("{name} ended ({}); starting it again", describe(status)),
-                Err(error) => eprintln!("lost sight of {name}: {error}; starting another"),
+        if let Some(mut old) = child.take() {
+            let _pipe = old.stdin.take(); // waiting would close it
+            let (ended, wish) = tokio::select! {
+                ended = old.wait() => (ended, None),
+                Some(wish) = wishes.recv() => {
+                    terminate(&old);
+                    (old.wait().await, Some(wish))
+                }
+            };
+            match (ended, wish) {
+                (Ok(status), Some(wish)) if status.success() && !*stopping.borrow() => {
+                    if let Ok(new) = recipe.start(&name) {
+                        child = Some(new);
+                        sleep(SETTLE).await;
+                        let _ = wish.send(());
+                        continue;
+                    }
+                }
+                (Ok(status), _) if status.success() && *stopping.borrow() => return,
+                (Ok(status), _) => eprintln!("{name} ended ({}); starting it again", describe(status)),
+                (Err(error), _) => eprintln!("lost sight of {name}: {error}; starting another"),
             }
         }
         pause = if born.elapsed() >= HEALTHY { PAUSE.0 } else { pause };
@@ -95,6 +134,14 @@ async fn keep(recipe: Recipe, name: String, first: Child, stopping: watch::Recei
             Ok(started) => child = Some(started),
             Err(error) => eprintln!("cannot start {name}: {error}"),
         }
+    }
+}
+
+/// Asks a process to finish and to end.
+fn terminate(child: &Child) {
+    let pid = child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
+    if let Some(pid) = pid {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM); // it has ended by itself
     }
 }
 

@@ -7,12 +7,17 @@ use std::time::Duration;
 use crate::files::Rules;
 use crate::handlers::Route;
 use crate::pool::Limits;
+use crate::tls::TlsFiles;
 
 /// Settings of a [`Master`](crate::master::Master).
 #[derive(Clone, Debug)]
 pub struct MasterConfig {
     /// Where HTTP is spoken. Port 0 takes any.
     pub http: SocketAddr,
+    /// Where HTTP is spoken within TLS, in versions 1.1 and 2, and the certificate; nowhere unless given.
+    pub https: Option<(SocketAddr, TlsFiles)>,
+    /// Where the status page, `/metrics`, `/healthz` and `/readyz` are; nowhere unless given.
+    pub admin: Option<SocketAddr>,
     /// Where workers connect: an endpoint to bind, such as `tcp://127.0.0.1:5560` or `ipc:///run/x`.
     pub workers: String,
     /// Workers may be reached over a network although nothing guards or encrypts what they say.
@@ -40,6 +45,8 @@ impl MasterConfig {
     pub fn new(http: SocketAddr, workers: impl Into<String>) -> Self {
         Self {
             http,
+            https: None,
+            admin: None,
             workers: workers.into(),
             trust_network: false,
             routes: Vec::new(),

@@ -14,7 +14,7 @@ use oxzmq::{ErrorKind, EventKind, Message, Monitor, Socket};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::envelope::{Head, Order, ToMaster};
-use crate::pool::{Client, Failure, Limits, News, Pool, Source, Ticket};
+use crate::pool::{Client, Failure, Limits, News, Pool, Snapshot, Source, Ticket};
 use crate::system;
 
 /// How often the pool is told that time passes.
@@ -33,6 +33,7 @@ enum Command {
     Submit(Ticket, Order, Waiting),
     Consumed(Ticket, u64),
     Cancel(Ticket),
+    Look(oneshot::Sender<Snapshot>),
 }
 
 /// Reaches the dispatcher. Cheap to clone.
@@ -109,6 +110,13 @@ impl Handle {
         Ok(Answer { head, source, content, rest })
     }
 
+    /// How things stand; `None` once the dispatcher has ended.
+    pub(crate) async fn look(&self) -> Option<Snapshot> {
+        let (viewer, snapshot) = oneshot::channel();
+        self.command(Command::Look(viewer));
+        snapshot.await.ok()
+    }
+
     fn command(&self, command: Command) {
         // Without a dispatcher the process is about to end; requests find their channel closed.
         let _ = self.commands.send(command);
@@ -165,6 +173,8 @@ impl Client for Waiting {
 pub(crate) enum Stage {
     /// At work.
     Serving,
+    /// Nobody new is let in, and each answer is the last on its connection.
+    Closing,
     /// Answers under way are finished.
     Draining,
     /// Nobody waits for answers any more: workers are told to leave.
@@ -239,6 +249,7 @@ impl Dispatcher {
             Command::Submit(ticket, order, waiting) => self.pool.submit(ticket, order, waiting, now),
             Command::Consumed(ticket, octets) => self.pool.consumed(ticket, octets, now),
             Command::Cancel(ticket) => self.pool.cancel(ticket),
+            Command::Look(viewer) => drop(viewer.send(self.pool.snapshot(now))),
         }
     }
 
@@ -282,7 +293,7 @@ impl Dispatcher {
     /// True once the workers are to leave.
     fn enter(&mut self, stage: Stage) -> bool {
         match stage {
-            Stage::Serving => false,
+            Stage::Serving | Stage::Closing => false,
             Stage::Draining => {
                 self.pool.stop();
                 false

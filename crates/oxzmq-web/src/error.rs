@@ -5,6 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::holder;
+
 /// The result of most calls in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -50,7 +52,12 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Http { address, source } if source.kind() == io::ErrorKind::AddrInUse => {
-                write!(f, "port {} is in use on {}; choose another", address.port(), address.ip())
+                match holder::of_port(address.port()) {
+                    Some(holder) => {
+                        write!(f, "port {} is in use by {holder}; end that, or choose another port", address.port())
+                    }
+                    None => write!(f, "port {} is in use on {}; choose another", address.port(), address.ip()),
+                }
             }
             Self::Http { address, source } if source.kind() == io::ErrorKind::PermissionDenied => {
                 write!(f, "port {} needs privileges; choose one from 1024 on", address.port())

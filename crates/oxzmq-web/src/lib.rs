@@ -15,10 +15,11 @@
 //! | module | duty |
 //! |---|---|
 //! | [`program`] | master and worker from start to Ctrl-C: the commands `serve`, `master` and `worker` |
-//! | [`master`], `http`, `dispatch` | connections, requests and responses; the task that talks to workers |
+//! | [`master`], `connections`, [`tls`], `http`, `dispatch` | connections, requests and responses; the task that talks to workers |
 //! | [`pool`] | who works on what: all rules, without sockets or a clock |
 //! | [`envelope`] | the protocol between master and workers, octet by octet |
 //! | [`worker`], [`files`], [`mime`] | reading files below one directory, and nothing else |
+//! | `admin`, `stats` | the status page, `/metrics`, `/healthz`, `/readyz`; what is counted |
 //! | [`handlers`] | programs that write whole responses, by Mongrel2's protocol |
 //! | [`config`], [`error`] | settings; what can go wrong |
 //!
@@ -46,18 +47,23 @@
 #![forbid(unsafe_code)]
 
 mod access_log;
+mod admin;
 mod children;
 pub mod config;
+mod connections;
 mod dispatch;
 pub mod envelope;
 pub mod error;
 pub mod files;
 pub mod handlers;
+mod holder;
 mod http;
 pub mod master;
 pub mod mime;
 pub mod pool;
 pub mod program;
+mod stats;
 mod system;
+pub mod tls;
 mod welcome;
 pub mod worker;

@@ -3,31 +3,28 @@
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use oxzmq::{Context, Socket, SocketType};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::access_log::AccessLog;
+use crate::admin::{self, View};
 use crate::config::MasterConfig;
+use crate::connections::{Addresses, Connections};
 use crate::dispatch::{self, Stage};
 use crate::envelope::CHUNK_MAX;
 use crate::error::{Error, Result};
 use crate::handlers;
 use crate::http::Site;
-use crate::http::stall::Stall;
 use crate::pool::News;
+use crate::stats::Stats;
+use crate::tls::Tls;
 
-/// Octets that a connection buffers in each direction: more than any request's head should need, and
-/// less than a piece of content, so that at most one piece waits outside of the window of credit.
-const BUFFER: usize = 64 * 1024;
-/// Pause after a failure to accept, such as having no descriptors left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long connections that wait for a request are kept when the master stops.
+const LAST_CHANCE: Duration = Duration::from_secs(1);
 
 /// A master whose addresses are bound and that is ready to [run](Master::run).
 pub struct Master {
@@ -35,6 +32,8 @@ pub struct Master {
     context: Context,
     listener: TcpListener,
     address: SocketAddr,
+    secure: Option<(TcpListener, SocketAddr, Tls)>,
+    admin: Option<(TcpListener, SocketAddr)>,
     router: Arc<Socket>,
     endpoint: String,
     handlers: Vec<handlers::gate::Bound>,
@@ -46,18 +45,35 @@ impl Master {
     /// # Errors
     /// [`Error::Http`] or [`Error::Endpoint`] when an address cannot be bound.
     pub fn bind(config: MasterConfig) -> Result<Self> {
-        if !config.trust_network && !is_local(&config.workers) {
+        Self::bind_with(config, Vec::new())
+    }
+
+    /// The same with listening sockets that somebody else has made, such as systemd or a master that leaves:
+    /// the first takes the place of [`MasterConfig::http`], the second that of [`MasterConfig::https`].
+    ///
+    /// # Errors
+    /// As for [`Master::bind`].
+    pub fn bind_with(config: MasterConfig, inherited: Vec<TcpListener>) -> Result<Self> {
+        let mut inherited = inherited.into_iter();
+        let routes = config.routes.iter().flat_map(|route| route.to.endpoints());
+        let open = std::iter::once(config.workers.as_str()).chain(routes).find(|endpoint| !is_local(endpoint));
+        if let Some(open) = open.filter(|_| !config.trust_network) {
             let what = format!(
-                "whoever reaches {} could be a worker, and nothing is encrypted there; \
-                 if everyone in that network is trusted, say so (--trust-network)",
-                config.workers
+                "whoever reaches {open} could be a worker, and nothing is encrypted there; \
+                 if everyone in that network is trusted, say so (--trust-network)"
             );
             return Err(Error::Setting(what));
         }
-        let http = |source| Error::Http { address: config.http, source };
-        let listener = TcpListener::bind(config.http).map_err(http)?;
-        listener.set_nonblocking(true).map_err(http)?;
-        let address = listener.local_addr().map_err(http)?;
+        let (listener, address) = listen(config.http, inherited.next())?;
+        let secure = match &config.https {
+            Some((address, files)) => {
+                let tls = Tls::load(files.clone())?;
+                let (listener, address) = listen(*address, inherited.next())?;
+                Some((listener, address, tls))
+            }
+            None => None,
+        };
+        let admin = config.admin.map(|address| listen(address, None)).transpose()?;
 
         let context = Context::new();
         let router = context.socket(SocketType::Router)?;
@@ -70,12 +86,27 @@ impl Master {
         let mut routes: Vec<_> = config.routes.iter().collect();
         routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
         let handlers = routes.into_iter().map(|route| handlers::gate::bind(&context, route)).collect::<Result<_>>()?;
-        Ok(Self { handlers, config, context, listener, address, router: Arc::new(router), endpoint })
+        Ok(Self { secure, admin, handlers, config, context, listener, address, router: Arc::new(router), endpoint })
     }
 
     /// Where HTTP is spoken, with the real port.
     pub fn http_address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where HTTP is spoken within TLS, with the real port, if it is anywhere.
+    pub fn https_address(&self) -> Option<SocketAddr> {
+        self.secure.as_ref().map(|(_, address, _)| *address)
+    }
+
+    /// By which the certificate can be read again.
+    pub fn tls(&self) -> Option<Tls> {
+        self.secure.as_ref().map(|(_, _, tls)| tls.clone())
+    }
+
+    /// Where the status page is, with the real port, if it is anywhere.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|&(_, address)| address)
     }
 
     /// Where workers connect, with the real port.
@@ -99,6 +130,13 @@ impl Master {
         let system = |what| move |source| Error::System { what, source };
         let listener =
             tokio::net::TcpListener::from_std(self.listener).map_err(system("cannot accept HTTP connections"))?;
+        let secure = match self.secure {
+            Some((listener, _, tls)) => {
+                let listener = tokio::net::TcpListener::from_std(listener);
+                Some((listener.map_err(system("cannot accept HTTPS connections"))?, tls))
+            }
+            None => None,
+        };
         let log = self.config.access_log.then(|| AccessLog::start(std::io::stdout())).transpose();
         let (log, log_thread) = log.map_err(system("cannot start the access log"))?.unzip();
 
@@ -108,20 +146,44 @@ impl Master {
             dispatch::new(Arc::clone(&self.router), monitor, self.config.limits, stages.clone(), news);
         let mut dispatcher = tokio::spawn(dispatcher.run());
         let gates = self.handlers.into_iter().map(handlers::gate::Bound::start).collect();
-        let site = Arc::new(Site { handle, log, gates });
+        let stats = Arc::new(Stats::default());
+        let admin = match self.admin {
+            Some((listener, _)) => {
+                let listener =
+                    tokio::net::TcpListener::from_std(listener).map_err(system("cannot serve the status page"))?;
+                let view = Arc::new(View { handle: handle.clone(), stats: Arc::clone(&stats) });
+                Some(tokio::spawn(admin::serve(listener, view)))
+            }
+            None => None,
+        };
+        let site = Arc::new(Site { handle, log, stats, gates, closing: AtomicBool::new(false) });
 
-        let mut connections = Connections { site, config: self.config, stages, tasks: JoinSet::new() };
+        let mut connections = Connections {
+            site: Arc::clone(&site),
+            config: self.config,
+            stages,
+            tasks: JoinSet::new(),
+            addresses: Arc::<Addresses>::default(),
+        };
         let failed = tokio::select! {
-            never = connections.accept(&listener) => match never {},
+            never = connections.accept(&listener, secure.as_ref()) => match never {},
             () = stop => None,
             ended = &mut dispatcher => Some(ended),
         };
-        drop(listener);
+        site.close();
+        connections.accept_waiting(listener, None);
+        if let Some((listener, tls)) = secure {
+            connections.accept_waiting(listener, Some(&tls));
+        }
         let drain = connections.config.drain;
         if failed.is_none() {
-            stage.send_replace(Stage::Draining);
             tokio::select! {
-                () = connections.finish() => {}
+                () = async {
+                    stage.send_replace(Stage::Closing);
+                    let _ = tokio::time::timeout(LAST_CHANCE, connections.finish()).await;
+                    stage.send_replace(Stage::Draining);
+                    connections.finish().await;
+                } => {}
                 () = hurry => {}
                 () = tokio::time::sleep(drain) => {}
             }
@@ -131,6 +193,9 @@ impl Master {
             Some(ended) => ended,
             None => dispatcher.await,
         };
+        if let Some(admin) = admin {
+            admin.abort();
+        }
         connections.tasks.shutdown().await;
         drop(connections);
         drop(self.router);
@@ -143,6 +208,14 @@ impl Master {
     }
 }
 
+fn listen(address: SocketAddr, inherited: Option<TcpListener>) -> Result<(TcpListener, SocketAddr)> {
+    let http = |source| Error::Http { address, source };
+    let listener = inherited.map_or_else(|| TcpListener::bind(address), Ok).map_err(http)?;
+    listener.set_nonblocking(true).map_err(http)?;
+    let address = listener.local_addr().map_err(http)?;
+    Ok((listener, address))
+}
+
 /// Whether only this machine's programs can connect.
 fn is_local(endpoint: &str) -> bool {
     let Some(address) = endpoint.strip_prefix("tcp://") else {
@@ -151,60 +224,4 @@ fn is_local(endpoint: &str) -> bool {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-struct Connections {
-    site: Arc<Site>,
-    config: MasterConfig,
-    stages: watch::Receiver<Stage>,
-    tasks: JoinSet<()>,
-}
-
-impl Connections {
-    async fn accept(&mut self, listener: &tokio::net::TcpListener) -> std::convert::Infallible {
-        loop {
-            let may_accept = self.tasks.len() < self.config.connections;
-            tokio::select! {
-                accepted = listener.accept(), if may_accept => match accepted {
-                    Ok((stream, client)) => self.start(stream, client),
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot accept a connection");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-                Some(_) = self.tasks.join_next() => {}
-            }
-        }
-    }
-
-    async fn finish(&mut self) {
-        while self.tasks.join_next().await.is_some() {}
-    }
-
-    fn start(&mut self, stream: TcpStream, client: SocketAddr) {
-        // Small answers go out at once; the large ones fill their segments anyway.
-        let _ = stream.set_nodelay(true);
-        let io = TokioIo::new(Stall::new(stream, self.config.write_timeout));
-        let site = Arc::clone(&self.site);
-        let service = service_fn(move |request| {
-            let site = Arc::clone(&site);
-            async move { site.answer(client, request).await }
-        });
-        // Not `pipeline_flush`: it lifts the bound on what is buffered for a client that reads slowly.
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.config.header_timeout)
-            .max_buf_size(BUFFER)
-            .serve_connection(io, service);
-        let mut stages = self.stages.clone();
-        self.tasks.spawn(async move {
-            let mut connection = std::pin::pin!(connection);
-            // What goes wrong on a connection is the client's affair; the access log has it.
-            tokio::select! {
-                _ = connection.as_mut() => return,
-                _ = stages.wait_for(|stage| *stage > Stage::Serving) => connection.as_mut().graceful_shutdown(),
-            }
-            let _ = connection.await;
-        });
-    }
 }

@@ -3,13 +3,14 @@
 use std::ffi::OsString;
 use std::fs::DirBuilder;
 use std::io::{self, Read};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::children::{Children, Recipe};
 use crate::config::{MasterConfig, WorkerConfig};
@@ -18,6 +19,7 @@ use crate::files::{Root, Rules};
 use crate::master::Master;
 use crate::pool::News;
 use crate::system;
+use crate::tls::Tls;
 use crate::worker::{Notice, Worker};
 
 /// What [`serve`] needs to know.
@@ -27,6 +29,8 @@ pub struct Serve {
     pub root: PathBuf,
     /// Where HTTP is spoken.
     pub http: SocketAddr,
+    /// Where the status page is.
+    pub admin: Option<SocketAddr>,
     /// Worker processes to keep.
     pub workers: usize,
     /// Whether to write a line per request to standard output.
@@ -50,9 +54,13 @@ pub fn serve(options: Serve) -> Result<()> {
     let runtime = runtime()?;
     let private = PrivateDirectory::new()?;
     let endpoint = format!("ipc://{}", private.0.join("workers").display());
-    let config = MasterConfig { access_log: options.access_log, ..MasterConfig::new(options.http, &endpoint) };
+    let config = MasterConfig {
+        access_log: options.access_log,
+        admin: options.admin,
+        ..MasterConfig::new(options.http, &endpoint)
+    };
     let _guard = runtime.enter();
-    let master = Master::bind(config)?;
+    let master = Master::bind_with(config, inherited())?;
     let (program, mut arguments) = options.worker;
     arguments.extend(["--master".into(), endpoint.into(), "--root".into(), root.clone().into(), "--child".into()]);
     let start = |source| Error::System { what: "cannot start a worker process", source };
@@ -61,8 +69,21 @@ pub fn serve(options: Serve) -> Result<()> {
     eprintln!("Serving {} at http://{}/", root.display(), master.http_address());
     let plural = if options.workers == 1 { "" } else { "es" };
     eprintln!("with {} worker process{plural}. Ctrl-C stops everything.", options.workers);
+    tell_admin(&master);
     runtime.block_on(async {
-        let result = run(master, || children.stopping()).await;
+        let hangup = Arc::new(Notify::new());
+        let roll = async {
+            loop {
+                hangup.notified().await;
+                eprintln!("Starting the workers anew, one after the other.");
+                children.roll().await;
+                eprintln!("All workers are new.");
+            }
+        };
+        let result = tokio::select! {
+            result = run(master, Arc::clone(&hangup), || children.stopping()) => result,
+            never = roll => never,
+        };
         children.finish().await;
         result
     })?;
@@ -78,11 +99,12 @@ pub fn master(config: MasterConfig) -> Result<()> {
     system::raise_descriptor_limit();
     let runtime = runtime()?;
     let _guard = runtime.enter();
-    let master = Master::bind(config)?;
+    let master = Master::bind_with(config, inherited())?;
     let endpoint = master.workers_endpoint();
     eprintln!("Serving at http://{}/", master.http_address());
+    tell_admin(&master);
     eprintln!("Workers connect with: oxzmq worker --master {endpoint} --root DIR");
-    runtime.block_on(run(master, || {}))?;
+    runtime.block_on(run(master, Arc::default(), || {}))?;
     eprintln!("Stopped.");
     Ok(())
 }
@@ -123,19 +145,50 @@ pub fn worker(config: WorkerConfig, child: bool) -> Result<()> {
     Ok(())
 }
 
-async fn run(master: Master, stopping: impl FnOnce()) -> Result<()> {
+/// Sockets from systemd, or from whoever else starts programs that way (`sd_listen_fds(3)`).
+fn inherited() -> Vec<TcpListener> {
+    let mut sockets = listenfd::ListenFd::from_env();
+    (0..sockets.len()).map_while(|index| sockets.take_tcp_listener(index).ok().flatten()).collect()
+}
+
+fn tell_admin(master: &Master) {
+    if let Some(address) = master.https_address() {
+        eprintln!("Within TLS: https://{address}/");
+    }
+    if let Some(address) = master.admin_address() {
+        eprintln!("Status page: http://{address}/");
+    }
+}
+
+/// `hangup` is told of each SIGHUP.
+async fn run(master: Master, hangup: Arc<Notify>, stopping: impl FnOnce()) -> Result<()> {
     let (sender, mut news) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Some(news) = news.recv().await {
             eprintln!("{}", tell(&news));
         }
     });
-    let mut signals = StopSignals::new().map_err(|source| Error::System { what: "cannot watch for Ctrl-C", source })?;
+    let watch = |source| Error::System { what: "cannot watch for signals", source };
+    let mut signals = StopSignals::new().map_err(watch)?;
+    let mut hangups = signal(SignalKind::hangup()).map_err(watch)?;
+    let tls = master.tls();
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            match tls.as_ref().map(Tls::reload) {
+                Some(Ok(())) => eprintln!("The certificate was read again."),
+                Some(Err(error)) => eprintln!("The certificate stays as it was: {error}"),
+                None => {}
+            }
+            hangup.notify_one();
+        }
+    });
+    system::notify("READY=1");
     let (hurry, hurried) = oneshot::channel();
     let (stop, stopped) = oneshot::channel::<()>();
     tokio::spawn(async move {
         signals.next().await;
         eprintln!("Stopping: answers under way are finished first. Ctrl-C again to cut them off.");
+        system::notify("STOPPING=1");
         let _ = stop.send(());
         signals.next().await;
         let _ = hurry.send(());

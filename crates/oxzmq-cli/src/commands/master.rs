@@ -1,12 +1,14 @@
 //! `oxzmq master`: the half of the web server that speaks HTTP, for workers on other machines.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use oxzmq_web::config::MasterConfig;
 use oxzmq_web::handlers::{Form, Handlers, Route};
 use oxzmq_web::program;
+use oxzmq_web::tls::TlsFiles;
 
 /// Accept HTTP requests and have workers answer them, here or on other machines
 #[derive(clap::Args, Debug)]
@@ -17,6 +19,24 @@ pub struct Args {
     /// Where workers connect
     #[arg(long, value_name = "ENDPOINT", default_value = "tcp://127.0.0.1:5570")]
     workers: String,
+    /// Where to speak HTTPS (HTTP/1.1 and HTTP/2); SIGHUP reads the certificate again
+    #[arg(long, value_name = "HOST:PORT", requires_all = ["certificate", "key"], value_parser = address)]
+    https: Option<SocketAddr>,
+    /// The certificate and those that lead to its issuer, in PEM
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
+    /// The certificate's private key, in PEM
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Most HTTP connections at a time; further ones wait
+    #[arg(long, value_name = "N", default_value_t = 8192)]
+    connections: usize,
+    /// Most HTTP connections of one address; further ones are closed, and 0 is any number
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    connections_per_address: usize,
+    /// Where the status page, /metrics, /healthz and /readyz are; nowhere unless given
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
+    admin: Option<SocketAddr>,
     /// Let workers come over a network although nothing guards or encrypts what they say
     #[arg(long)]
     trust_network: bool,
@@ -35,12 +55,16 @@ pub struct Args {
     /// Longest silence of a worker about a request before another is asked, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
     patience: u64,
+    /// Take flags from a TOML file, where they have the same names; those that are typed win
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Write no line per request
     #[arg(long, short)]
     quiet: bool,
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
+/// An address, or the first of a name.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let first = text.to_socket_addrs().map_err(|error| format!("{error}; write it as 127.0.0.1:8080"))?.next();
     first.ok_or_else(|| "no such host".to_owned())
 }
@@ -80,6 +104,13 @@ pub fn run(args: Args) -> ExitCode {
     let mut config = MasterConfig {
         access_log: !args.quiet,
         trust_network: args.trust_network,
+        admin: args.admin,
+        https: match (args.https, args.certificate, args.key) {
+            (Some(address), Some(certificate), Some(key)) => Some((address, TlsFiles { certificate, key })),
+            _ => None,
+        },
+        connections: args.connections,
+        connections_per_address: args.connections_per_address,
         routes: [args.mongrel2, args.majordomo].concat(),
         ..MasterConfig::new(args.http, args.workers)
     };

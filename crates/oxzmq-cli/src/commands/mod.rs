@@ -2,7 +2,10 @@
 //! code.
 
 pub mod bench;
+pub mod check;
 pub mod demo;
+pub mod generate;
 pub mod master;
 pub mod serve;
+pub mod status;
 pub mod worker;

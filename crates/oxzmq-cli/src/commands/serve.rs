@@ -23,6 +23,12 @@ pub struct Args {
     workers: Option<usize>,
     #[command(flatten)]
     files: super::worker::Files,
+    /// Where the status page, /metrics, /healthz and /readyz are; port 0 takes any that is free
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0", value_parser = super::master::address)]
+    admin: SocketAddr,
+    /// Take flags from a TOML file, where they have the same names; those that are typed win
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Write no line per request
     #[arg(long, short)]
     quiet: bool,
@@ -43,6 +49,7 @@ pub fn run(args: Args) -> ExitCode {
     let options = Serve {
         root: args.root,
         http: SocketAddr::new(args.host, args.port),
+        admin: Some(args.admin),
         workers: args.workers.unwrap_or_else(processors),
         access_log: !args.quiet,
         worker: (program.into(), worker),

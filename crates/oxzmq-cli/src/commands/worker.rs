@@ -23,6 +23,9 @@ pub struct Args {
     /// Most requests in hand at a time
     #[arg(long, value_name = "N", default_value_t = 256)]
     slots: u32,
+    /// Take flags from a TOML file, where they have the same names; those that are typed win
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     files: Files,
     /// Keep quiet, and end when standard input does: the worker of `oxzmq serve`

@@ -51,6 +51,16 @@ pub enum Handlers {
     },
 }
 
+impl Handlers {
+    /// What is bound.
+    pub(crate) fn endpoints(&self) -> Vec<&str> {
+        match self {
+            Self::Mongrel2 { requests, replies, .. } => vec![requests, replies],
+            Self::Majordomo { endpoint, .. } => vec![endpoint],
+        }
+    }
+}
+
 impl Route {
     /// Whether it is for this path: the prefix, and if that does not end in a slash, nothing or a slash after it.
     pub(crate) fn fits(&self, path: &str) -> bool {

@@ -18,10 +18,12 @@ pub(crate) mod stall;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::header::CONTENT_RANGE;
+use hyper::header::{CONNECTION, CONTENT_RANGE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version as HttpVersion};
 
 use crate::access_log::{AccessLog, Entry, Line};
@@ -29,6 +31,7 @@ use crate::dispatch::{Answer, Handle};
 use crate::envelope::{Order, Status};
 use crate::handlers::gate::Gate;
 use crate::pool::Failure;
+use crate::stats::Stats;
 
 pub(crate) use body::Body;
 use conditional::Verdict;
@@ -44,13 +47,49 @@ const CHANGE_TRIES: u32 = 3;
 pub(crate) struct Site {
     pub(crate) handle: Handle,
     pub(crate) log: Option<AccessLog>,
+    pub(crate) stats: Arc<Stats>,
     /// Handlers, those of longer prefixes first.
     pub(crate) gates: Vec<Gate>,
+    /// Each answer is to be the last on its connection.
+    pub(crate) closing: AtomicBool,
+}
+
+/// As requests and logs write it.
+fn version_name(version: HttpVersion) -> &'static str {
+    match version {
+        HttpVersion::HTTP_10 => "HTTP/1.0",
+        HttpVersion::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/1.1",
+    }
 }
 
 impl Site {
     /// Answers one request. Never fails: whatever is wrong becomes a response.
-    pub(crate) async fn answer<B>(&self, client: SocketAddr, request: Request<B>) -> Result<Response<Body>, Infallible>
+    pub(crate) async fn answer<B>(
+        &self,
+        client: SocketAddr,
+        secure: bool,
+        request: Request<B>,
+    ) -> Result<Response<Body>, Infallible>
+    where
+        B: hyper::body::Body<Data = Bytes>,
+    {
+        let version = request.version();
+        let mut response = self.response(client, secure, request).await;
+        if version == HttpVersion::HTTP_2 {
+            response.headers_mut().remove(CONNECTION); // it has none (RFC 9113, section 8.2.2)
+        } else if self.closing.load(Ordering::Relaxed) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response)
+    }
+
+    /// From now on each answer is the last on its connection.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    async fn response<B>(&self, client: SocketAddr, secure: bool, request: Request<B>) -> Response<Body>
     where
         B: hyper::body::Body<Data = Bytes>,
     {
@@ -58,19 +97,19 @@ impl Site {
             client: client.ip(),
             method: request.method().to_string(),
             target: request.uri().to_string(),
-            version: if request.version() == HttpVersion::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },
+            version: version_name(request.version()),
             status: 0,
             octets: 0,
             took: Duration::ZERO,
             source: None,
             remark: "client left",
         };
-        let mut entry = Entry::new(self.log.clone(), line);
+        let mut entry = Entry::new(self.log.clone(), Arc::clone(&self.stats), line);
         if let Some(gate) = self.gates.iter().find(|gate| gate.route.fits(request.uri().path())) {
-            return Ok(relay::relay(gate, client, request, entry).await);
+            return relay::relay(gate, client, secure, request, entry).await;
         }
         let reply = self.reply(&request, &mut entry).await.unwrap_or_else(|early| *early);
-        Ok(reply.into_response(entry, request.method() == Method::HEAD))
+        reply.into_response(entry, request.method() == Method::HEAD)
     }
 
     async fn reply<B>(&self, request: &Request<B>, entry: &mut Entry) -> Early<Reply> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use hyper::header::{HeaderValue, SERVER};
-use hyper::{Method, Request, Response, StatusCode, Version as HttpVersion};
+use hyper::{Method, Request, Response, StatusCode};
 
 use crate::access_log::Entry;
 use crate::handlers::gate::{Call, Gate};
@@ -18,13 +18,20 @@ use crate::handlers::{self, Length, RawHead, parse};
 use super::body::Body;
 use super::check;
 use super::reply::Reply;
+use super::version_name;
 
 /// Longest wait for the rest of a request's body, and for a handler's first word.
 const BODY_WAIT: Duration = Duration::from_secs(30);
 const HANDLER_WAIT: Duration = Duration::from_secs(60);
 
 /// Has a handler answer.
-pub(super) async fn relay<B>(gate: &Gate, client: SocketAddr, request: Request<B>, entry: Entry) -> Response<Body>
+pub(super) async fn relay<B>(
+    gate: &Gate,
+    client: SocketAddr,
+    secure: bool,
+    request: Request<B>,
+    entry: Entry,
+) -> Response<Body>
 where
     B: hyper::body::Body<Data = Bytes>,
 {
@@ -41,8 +48,8 @@ where
         method: parts.method.to_string(),
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().map(str::to_owned),
-        version: if parts.version == HttpVersion::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },
-        scheme: "http",
+        version: version_name(parts.version),
+        scheme: if secure { "https" } else { "http" },
         client: client.ip().to_string(),
         headers: parts.headers,
         body,

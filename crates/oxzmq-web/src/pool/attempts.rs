@@ -43,6 +43,15 @@ impl<C: Client> Pool<C> {
         self.workers.free_slot(no, id);
     }
 
+    /// The last octet of the answer is on its way to the client.
+    fn complete(&mut self, ticket: Ticket, id: u64, no: WorkerNo, now: Instant) {
+        if let Some(request) = self.requests.remove(&ticket) {
+            self.workers.did(no, now.saturating_duration_since(request.began));
+        }
+        self.close(id, no);
+        self.answered();
+    }
+
     /// Another worker gets the request, if it has tries left.
     pub(super) fn retry(&mut self, ticket: Ticket, failure: Failure, now: Instant) {
         let Some(request) = self.requests.get_mut(&ticket) else { return };
@@ -51,6 +60,7 @@ impl<C: Client> Pool<C> {
         }
         if let State::InHand { worker, .. } = request.state {
             request.avoid = Some(worker);
+            self.workers.failed(worker);
         }
         request.credit = 0;
         request.state = State::Queued { since: now };
@@ -156,10 +166,9 @@ impl<C: Client> Pool<C> {
         if length > 0 {
             request.tries = 0;
         }
+        self.workers.sent(no, length);
         if whole {
-            self.requests.remove(&ticket);
-            self.close(id, no);
-            self.answered();
+            self.complete(ticket, id, no, now);
         } else {
             self.consumed(ticket, 0, now); // the first credit may have been too small to go on with
         }
@@ -186,10 +195,9 @@ impl<C: Client> Pool<C> {
         request.tries = 0;
         request.progress(now);
         request.client.chunk(content);
+        self.workers.sent(no, length);
         if last {
-            self.requests.remove(&ticket);
-            self.close(id, no);
-            self.answered();
+            self.complete(ticket, id, no, now);
         }
     }
 

@@ -7,23 +7,32 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::envelope::Introduction;
+use crate::stats::Histogram;
 
 /// A worker's number within this master; never given twice.
 pub(super) type WorkerNo = u64;
 
-struct Worker {
+pub(super) struct Worker {
     identity: Bytes,
-    name: Arc<str>,
-    slots: usize,
+    pub(super) name: Arc<str>,
+    pub(super) host: String,
+    pub(super) root: String,
+    pub(super) pid: u32,
+    pub(super) slots: usize,
+    pub(super) born: Instant,
+    /// How long its complete answers took.
+    pub(super) latency: Histogram,
+    pub(super) failed: u64,
+    pub(super) octets: u64,
     /// Ids of the orders it has.
-    in_hand: HashSet<u64>,
+    pub(super) in_hand: HashSet<u64>,
     /// Turn at which it was used last.
     last_used: u64,
-    last_heard: Instant,
+    pub(super) last_heard: Instant,
     last_pulse: Instant,
-    draining: bool,
+    pub(super) draining: bool,
     /// Silent for longer than is usual.
-    suspect: bool,
+    pub(super) suspect: bool,
 }
 
 impl Worker {
@@ -51,6 +60,13 @@ impl Directory {
         let worker = Worker {
             identity: identity.clone(),
             name: who.name.as_str().into(),
+            host: who.host.clone(),
+            root: who.root.clone(),
+            pid: who.pid,
+            born: now,
+            latency: Histogram::default(),
+            failed: 0,
+            octets: 0,
             slots: usize::try_from(who.slots).unwrap_or(usize::MAX),
             in_hand: HashSet::new(),
             last_used: 0,
@@ -93,6 +109,31 @@ impl Directory {
 
     pub(super) fn name(&self, no: WorkerNo) -> Arc<str> {
         self.workers.get(&no).map_or_else(|| "?".into(), |worker| Arc::clone(&worker.name))
+    }
+
+    pub(super) fn each(&self) -> impl Iterator<Item = (WorkerNo, &Worker)> {
+        self.workers.iter().map(|(&no, worker)| (no, worker))
+    }
+
+    /// It sent so much content.
+    pub(super) fn sent(&mut self, no: WorkerNo, octets: u64) {
+        if let Some(worker) = self.workers.get_mut(&no) {
+            worker.octets += octets;
+        }
+    }
+
+    /// It answered a request to the end.
+    pub(super) fn did(&self, no: WorkerNo, took: Duration) {
+        if let Some(worker) = self.workers.get(&no) {
+            worker.latency.add(took);
+        }
+    }
+
+    /// It failed a request.
+    pub(super) fn failed(&mut self, no: WorkerNo) {
+        if let Some(worker) = self.workers.get_mut(&no) {
+            worker.failed += 1;
+        }
     }
 
     pub(super) fn len(&self) -> usize {

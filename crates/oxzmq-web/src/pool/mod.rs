@@ -18,6 +18,7 @@ mod attempts;
 mod differences;
 mod directory;
 mod request;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,7 @@ use crate::envelope::{Head, Order, ToMaster, ToWorker};
 use differences::Differences;
 use directory::{Directory, WorkerNo};
 use request::{Request, State};
+pub use snapshot::{Snapshot, WorkerView};
 
 /// Most paths held for poisonous at a time.
 const QUARANTINE_MAX: usize = 256;

@@ -29,6 +29,8 @@ pub(super) struct Request<C> {
     pub(super) order: Order,
     pub(super) client: C,
     pub(super) state: State,
+    /// When it was handed to its worker.
+    pub(super) began: Instant,
     /// Workers tried since the last progress.
     pub(super) tries: u32,
     /// The worker that failed it last, avoided when there is another.
@@ -43,12 +45,13 @@ pub(super) struct Request<C> {
 impl<C> Request<C> {
     pub(super) fn new(order: Order, client: C, now: Instant) -> Self {
         let state = State::Queued { since: now };
-        Self { order, client, state, tries: 0, avoid: None, promise: None, unread: 0, credit: 0 }
+        Self { order, client, state, began: now, tries: 0, avoid: None, promise: None, unread: 0, credit: 0 }
     }
 
     /// Hands it to a worker: what to order, and with how much credit.
     pub(super) fn assign(&mut self, id: u64, worker: WorkerNo, window: u32, now: Instant) -> (Order, u32) {
         self.state = State::InHand { id, worker, since: now };
+        self.began = now;
         self.tries += 1;
         let credit = u64::from(window).saturating_sub(self.unread);
         self.credit = credit;

@@ -16,6 +16,7 @@ use oxzmq_web::config::{MasterConfig, WorkerConfig};
 use oxzmq_web::envelope::{Head, Introduction, Order, Status, ToMaster, ToWorker, Version};
 use oxzmq_web::master::Master;
 use oxzmq_web::pool::News;
+use oxzmq_web::tls::Tls;
 use oxzmq_web::worker::{Stopper, Worker};
 use tokio::sync::{mpsc, oneshot};
 
@@ -65,6 +66,9 @@ pub fn noise(length: usize) -> Vec<u8> {
 /// A running master.
 pub struct Running {
     pub http: SocketAddr,
+    pub admin: Option<SocketAddr>,
+    pub https: Option<SocketAddr>,
+    pub tls: Option<Tls>,
     pub endpoint: String,
     news: mpsc::UnboundedReceiver<News>,
     stop: Option<oneshot::Sender<()>>,
@@ -82,6 +86,7 @@ impl Running {
         change(&mut config);
         let master = Master::bind(config).unwrap();
         let (http, endpoint) = (master.http_address(), master.workers_endpoint().to_owned());
+        let (admin, https, tls) = (master.admin_address(), master.https_address(), master.tls());
         let (stop, stopped) = oneshot::channel();
         let (sender, news) = mpsc::unbounded_channel();
         let thread = std::thread::spawn(move || {
@@ -89,7 +94,7 @@ impl Running {
             let stop = async { drop(stopped.await) };
             runtime.block_on(master.run(stop, std::future::pending(), sender))
         });
-        Self { http, endpoint, news, stop: Some(stop), thread: Some(thread) }
+        Self { http, admin, https, tls, endpoint, news, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Waits for the next news.

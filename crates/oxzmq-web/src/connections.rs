@@ -1,0 +1,200 @@
+//! HTTP connections: accepting them, counting them, speaking HTTP/1.1 or HTTP/2 on them, and letting them end.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::config::MasterConfig;
+use crate::dispatch::Stage;
+use crate::http::Site;
+use crate::http::stall::Stall;
+use crate::tls::Tls;
+
+/// Octets that a connection buffers in each direction: more than any request's head should need, and
+/// less than a piece of content, so that at most one piece waits outside of the window of credit.
+const BUFFER: usize = 64 * 1024;
+/// Pause after a failure to accept, such as having no descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Requests at a time on a connection of HTTP/2. Each may hold a window of content.
+const STREAMS: u32 = 32;
+/// Longest head of a request in HTTP/2.
+const HEAD_MAX: u32 = 32 * 1024;
+
+pub(crate) struct Connections {
+    pub(crate) site: Arc<Site>,
+    pub(crate) config: MasterConfig,
+    pub(crate) stages: watch::Receiver<Stage>,
+    pub(crate) tasks: JoinSet<()>,
+    pub(crate) addresses: Arc<Addresses>,
+}
+
+/// How many connections each address has.
+#[derive(Default)]
+pub(crate) struct Addresses(Mutex<HashMap<IpAddr, usize>>);
+
+/// A connection's place; given back when it is dropped.
+struct Place {
+    site: Arc<Site>,
+    addresses: Arc<Addresses>,
+    address: IpAddr,
+}
+
+impl Place {
+    fn take(site: &Arc<Site>, addresses: &Arc<Addresses>, address: IpAddr, most: usize) -> Option<Self> {
+        let mut counts = addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_default();
+        if most > 0 && *count >= most {
+            return None;
+        }
+        *count += 1;
+        site.stats.opened.fetch_add(1, Ordering::Relaxed);
+        Some(Self { site: Arc::clone(site), addresses: Arc::clone(addresses), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.site.stats.closed.fetch_add(1, Ordering::Relaxed);
+        let mut counts = self.addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
+        }
+    }
+}
+
+impl Connections {
+    /// Accepts from both listeners for as long as there is room.
+    pub(crate) async fn accept(&mut self, plain: &TcpListener, secure: Option<&(TcpListener, Tls)>) -> Infallible {
+        let secured = async || match secure {
+            Some((listener, _)) => listener.accept().await,
+            None => std::future::pending().await,
+        };
+        loop {
+            let may_accept = self.tasks.len() < self.config.connections;
+            let (accepted, tls) = tokio::select! {
+                accepted = plain.accept(), if may_accept => (accepted, None),
+                accepted = secured(), if may_accept => (accepted, secure.map(|(_, tls)| tls)),
+                Some(_) = self.tasks.join_next() => continue,
+            };
+            match accepted {
+                Ok((stream, client)) => self.start(stream, client, tls),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Takes the connections that clients have made already, before the listener closes: they would be reset.
+    pub(crate) fn accept_waiting(&mut self, listener: TcpListener, tls: Option<&Tls>) {
+        let Ok(listener) = listener.into_std() else { return };
+        while self.tasks.len() < self.config.connections
+            && let Ok((stream, client)) = listener.accept()
+        {
+            if stream.set_nonblocking(true).is_ok()
+                && let Ok(stream) = TcpStream::from_std(stream)
+            {
+                self.start(stream, client, tls);
+            }
+        }
+    }
+
+    pub(crate) async fn finish(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    fn start(&mut self, stream: TcpStream, client: SocketAddr, tls: Option<&Tls>) {
+        let most = self.config.connections_per_address;
+        let Some(place) = Place::take(&self.site, &self.addresses, client.ip(), most) else { return };
+        // Small answers go out at once; the large ones fill their segments anyway.
+        let _ = stream.set_nodelay(true);
+        let stream = Stall::new(stream, self.config.write_timeout);
+        let (acceptor, head_wait) = (tls.map(Tls::acceptor), self.config.header_timeout);
+        let (site, stages) = (Arc::clone(&self.site), self.stages.clone());
+        // What goes wrong on a connection is the client's affair; the access log has it.
+        self.tasks.spawn(async move {
+            let _place = place;
+            let Some(acceptor) = acceptor else {
+                return one(stream, client, site, stages, head_wait, false).await;
+            };
+            let Ok(Ok(stream)) = tokio::time::timeout(head_wait, acceptor.accept(stream)).await else { return };
+            if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                two(stream, client, site, stages).await;
+            } else {
+                one(stream, client, site, stages, head_wait, true).await;
+            }
+        });
+    }
+}
+
+/// HTTP/1.1 and 1.0.
+async fn one<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    client: SocketAddr,
+    site: Arc<Site>,
+    mut stages: watch::Receiver<Stage>,
+    head_wait: Duration,
+    secure: bool,
+) {
+    let service = service_fn(move |request| {
+        let site = Arc::clone(&site);
+        async move { site.answer(client, secure, request).await }
+    });
+    // Not `pipeline_flush`: it lifts the bound on what is buffered for a client that reads slowly.
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_wait)
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    // While the master is closing, each answer says that it is the last: a client whose next request is on its
+    // way already is answered. Only then are connections that wait for one closed.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = stages.wait_for(|stage| *stage > Stage::Closing) => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+/// HTTP/2.
+async fn two<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    client: SocketAddr,
+    site: Arc<Site>,
+    mut stages: watch::Receiver<Stage>,
+) {
+    let service = service_fn(move |request| {
+        let site = Arc::clone(&site);
+        async move { site.answer(client, true, request).await }
+    });
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEAD_MAX)
+        .max_send_buf_size(BUFFER)
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(20))
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    // GOAWAY tells the client which of its requests will still be answered.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = stages.wait_for(|stage| *stage > Stage::Serving) => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
