@@ -47,6 +47,9 @@ struct Inner {
 /// What a message counts for besides its own bytes when messages gather.
 const PER_MESSAGE: usize = 16;
 
+/// Progress in the middle of a batch is reported in this part of the high-water mark.
+const PROGRESS: usize = 8;
+
 /// Value of `wake_at` when the consumer does not let messages gather.
 const NEVER: usize = usize::MAX;
 
@@ -241,6 +244,17 @@ impl Queue {
     pub(crate) fn report(&self, read: usize) -> bool {
         let mut inner = self.inner.lock();
         inner.unread -= read;
+        inner.wake_producer()
+    }
+
+    /// Reports progress in the middle of a large batch, once it is worth waking the producer for: sets `read`
+    /// to 0 if it did. True asks the caller to wake the producer.
+    pub(crate) fn report_progress(&self, read: &mut usize) -> bool {
+        let mut inner = self.inner.lock();
+        if *read < inner.capacity.div_ceil(PROGRESS) {
+            return false;
+        }
+        inner.unread -= std::mem::take(read);
         inner.wake_producer()
     }
 

@@ -220,3 +220,28 @@ fn one_full_peer_does_not_hold_up_the_others() {
     }
     assert_eq!(drain(&idle).len(), 2);
 }
+
+#[test]
+fn what_the_kernel_has_taken_makes_room_though_more_is_to_follow() {
+    let context = TestContext::new();
+    for transport in NETWORKS {
+        let (pull, push) = (context.socket(SocketType::Pull), context.socket(SocketType::Push));
+        push.set_send_hwm(4000).unwrap();
+        pull.set_recv_hwm(10).unwrap();
+        transport.join(&pull, &push);
+        let body = [7; 5000];
+        let fill = || {
+            let patient = || push.send_deadline(&body[..], std::time::Instant::now() + ms(100));
+            (0..9000).take_while(|_| patient().is_ok()).count()
+        };
+        let full = fill();
+        assert!((4000..9000).contains(&full), "{full}");
+        let mut more = 0;
+        for read in [1000, 2000, 3000, 4000] {
+            (0..1000).for_each(|_| drop(recv(&pull)));
+            more += fill();
+            // Progress is told by the eighth of the mark, and the kernel reports room in larger steps, too.
+            assert!(more + 500 + 700 > read, "{read} were read, and there was room for {more}");
+        }
+    }
+}

@@ -153,6 +153,10 @@ impl Session {
                 }
             }
         }
+        if tx.encoded > 0 {
+            // The kernel may take no more for long: what is on its way counts no longer.
+            *room |= self.outbound.report_progress(&mut tx.encoded);
+        }
     }
 
     fn can_write(&self) -> bool {
