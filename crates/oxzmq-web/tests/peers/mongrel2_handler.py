@@ -38,7 +38,7 @@ def tnetstring(text):
     return fields, rest
 
 
-departed, silent = [], 0
+departed, silent = [], []
 while True:
     sender, connection, path, rest = requests.recv().split(b" ", 3)
     content, kind, after = netstring(rest)
@@ -61,7 +61,7 @@ while True:
         send(b"")
         continue
     if path == b"/app/silence":
-        silent += 1
+        silent.append(connection.decode())
         continue
     told = {"path": path.decode(), "headers": headers, "body": body.decode(), "departed": departed, "silent": silent, "sender": sender.decode()}
     told = json.dumps(told).encode()
