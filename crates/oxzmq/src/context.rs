@@ -213,13 +213,10 @@ impl Inner {
         self.changed.notify_all();
     }
 
-    pub(crate) fn linger_started(&self) {
+    /// Something lingers for as long as the result lives.
+    pub(crate) fn linger(self: &Arc<Self>) -> Lingering {
         self.state.lock().lingering += 1;
-    }
-
-    pub(crate) fn linger_ended(&self) {
-        self.state.lock().lingering -= 1;
-        self.changed.notify_all();
+        Lingering(Arc::clone(self))
     }
 
     fn stop(&self) {
@@ -228,6 +225,16 @@ impl Inner {
             reactor.stop();
             reactor.join();
         }
+    }
+}
+
+/// What [`Context::term`] waits for.
+pub(crate) struct Lingering(Arc<Inner>);
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        self.0.state.lock().lingering -= 1;
+        self.0.changed.notify_all();
     }
 }
 

@@ -154,6 +154,29 @@ fn memory(what: &str) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+/// A connection that is closed while its peer goes on sending is reset, and what the kernel had still to send
+/// is gone, unless one reads what comes.
+#[test]
+fn a_last_reply_reaches_a_peer_that_goes_on_asking() {
+    let context = TestContext::new();
+    let (rep, endpoint) = context.bound(SocketType::Rep);
+    rep.set_linger(None).unwrap();
+    let mut client = raw_client(&endpoint);
+    let request = [frame(MORE, b""), frame(0, b"request")].concat();
+    client.write_all(&hello("REQ")).unwrap();
+    client.write_all(&request).unwrap();
+    recv(&rep);
+    rep.send(vec![5; 1 << 20]).unwrap();
+    drop(rep);
+    for _ in 0..1000 {
+        client.write_all(&request).unwrap();
+    }
+    let mut received = Vec::new();
+    client.read_to_end(&mut received).unwrap();
+    let reply = [frame(MORE, b""), frame(0, &vec![5; 1 << 20])].concat();
+    assert!(received.ends_with(&reply), "{} bytes came", received.len());
+}
+
 // ---- before and during the handshake ---------------------------------------------------------------------
 
 #[test]

@@ -7,6 +7,7 @@
 
 mod connecting;
 mod handshaking;
+mod parting;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -22,6 +23,7 @@ use rustix::io::Errno;
 use self::connecting::Connecting;
 pub(crate) use self::handshaking::attach_session;
 use self::handshaking::{From, Handshaking, handshake_failed};
+pub(crate) use self::parting::Parting;
 use crate::connector::Connector;
 use crate::core::{Core, Net};
 use crate::listener::{Accepted, Listener};
@@ -52,6 +54,7 @@ enum Command {
     Leased(Weak<Core>),
     Flush(Arc<Session>),
     WatchRest(Weak<Session>),
+    Part(Parting),
     Listen(Arc<Listener>),
     Connect(Arc<Connector>),
     Cancel(Arc<Connector>),
@@ -139,6 +142,11 @@ impl Reactor {
         self.post(Command::WatchRest(Arc::downgrade(session)));
     }
 
+    /// Closes a connection that has sent everything once its peer has seen the end.
+    pub(crate) fn part(&self, parting: Parting) {
+        self.post(Command::Part(parting));
+    }
+
     pub(crate) fn listen(&self, listener: Arc<Listener>) {
         self.post(Command::Listen(listener));
     }
@@ -196,6 +204,7 @@ enum Source {
     Listener(Arc<Listener>),
     Connecting(Connecting),
     Handshaking(Box<Handshaking>),
+    Parting(Parting),
 }
 
 /// The thread's own state.
@@ -290,15 +299,16 @@ impl Worker {
                     Source::Handshaking(attempt) => {
                         !matches!(&attempt.from, From::Connector(own) if Arc::ptr_eq(own, &connector))
                     }
-                    Source::Listener(_) => true,
+                    Source::Listener(_) | Source::Parting(_) => true,
                 }),
                 Command::Unlisten(listener) => self.sources.retain(|_, source| match source {
                     Source::Listener(own) => !Arc::ptr_eq(own, &listener),
                     Source::Handshaking(attempt) => {
                         !matches!(&attempt.from, From::Listener(own) if Arc::ptr_eq(own, &listener))
                     }
-                    Source::Connecting(_) => true,
+                    Source::Connecting(_) | Source::Parting(_) => true,
                 }),
+                Command::Part(parting) => self.part(parting),
                 Command::Resolved(connector, addresses) => self.resolved(connector, addresses),
                 Command::Timer(at, timer) => self.add_timer(at, timer),
                 Command::Stop => return false,
@@ -361,7 +371,7 @@ impl Worker {
                 Some(Source::Connecting(attempt)) => self.connect_failed(attempt, &Errno::TIMEDOUT.into()),
                 Some(Source::Handshaking(attempt)) => handshake_failed(&attempt, &Errno::AGAIN.into()),
                 Some(listener @ Source::Listener(_)) => drop(self.sources.insert(token, listener)),
-                None => {}
+                Some(Source::Parting(_)) | None => {}
             },
             Timer::Accept(token) => {
                 if let Some(Source::Listener(listener)) = self.sources.get(&token) {
@@ -398,6 +408,7 @@ impl Worker {
             Some(Source::Listener(listener)) => self.accept(token, listener),
             Some(Source::Connecting(attempt)) => self.connect_ended(attempt),
             Some(Source::Handshaking(attempt)) => self.handshake_ready(token, attempt),
+            Some(Source::Parting(parting)) => self.parting_ready(token, parting),
             None => {}
         }
     }

@@ -24,11 +24,13 @@ use parking_lot::Mutex;
 
 pub(crate) use self::send::Gathered;
 use crate::connector::Connector;
+use crate::context::Lingering;
 use crate::core::Core;
 use crate::monitor::{Event, EventKind};
 use crate::options::Options;
 use crate::peers::{FarEnd, PeerId};
 use crate::queue::Queue;
+use crate::reactor::Parting;
 use crate::sys::Interest;
 
 /// Steps that one visit may take before other connections get their turn.
@@ -43,7 +45,7 @@ pub(crate) enum Codec {
 
 /// The transport connection itself, shared by the two halves.
 pub(crate) struct Link {
-    fd: OwnedFd,
+    pub(crate) fd: OwnedFd,
 }
 
 /// Why a connection ended.
@@ -92,11 +94,14 @@ pub(crate) struct Session {
     notify: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
     Open,
-    /// The application wants no more of this peer; what is queued may still be sent.
-    Lingering,
+    /// The application wants no more of this peer; what is queued may still be sent. With nothing left of the time
+    /// for that, the end is abrupt.
+    Lingering {
+        context_waits: Lingering,
+        abrupt: bool,
+    },
     Finished,
 }
 
@@ -338,7 +343,7 @@ impl Session {
             raw
         };
         self.heard();
-        let asked_for = *self.life.lock() != Life::Open || matches!(why, Lost::Local);
+        let asked_for = !self.is_open() || matches!(why, Lost::Local);
         if !asked_for {
             self.core.raise(Event::new(EventKind::Disconnected, self.endpoint()).reason(match &why {
                 Lost::Closed => "closed by the peer".to_owned(),
@@ -408,7 +413,8 @@ impl Session {
     }
 
     fn finish_if_drained(self: &Arc<Self>) {
-        if *self.life.lock() == Life::Lingering && self.is_drained() {
+        let lingers = matches!(*self.life.lock(), Life::Lingering { .. });
+        if lingers && self.is_drained() {
             self.finish();
         }
     }
@@ -416,12 +422,20 @@ impl Session {
     /// Ends the session for good: closes the connection, if any, and tells the socket.
     pub(crate) fn finish(self: &Arc<Self>) {
         let before = std::mem::replace(&mut *self.life.lock(), Life::Finished);
-        if before == Life::Finished {
-            return;
-        }
+        let lingering = match before {
+            Life::Finished => return,
+            Life::Open => None,
+            Life::Lingering { context_waits, abrupt } => Some((context_waits, abrupt)),
+        };
+        let gently = matches!(lingering, Some((_, false))) && self.is_drained();
         let link = self.tx.lock().link.clone();
         if let Some(link) = link {
             self.lost(&link, Lost::Local);
+            if let (true, Some((context_waits, _)), Some(net)) = (gently, lingering, self.core.existing_net())
+                && let Some(parting) = Parting::begin(link, context_waits)
+            {
+                net.reactor.part(parting);
+            }
         }
         if let Origin::Connector { connector, keep: true } = &self.origin {
             connector.give_up();
@@ -430,20 +444,17 @@ impl Session {
             self.core.detach(peer);
             self.core.remove_session(peer);
         }
-        if before == Life::Lingering {
-            self.core.context.linger_ended();
-        }
     }
 
     /// Ends the session once what is queued has been sent, or after `linger` (`None`: however long it takes).
     pub(crate) fn close_lingering(self: &Arc<Self>, linger: Option<Duration>) {
         {
             let mut life = self.life.lock();
-            if *life != Life::Open {
+            if !matches!(*life, Life::Open) {
                 return;
             }
-            *life = Life::Lingering;
-            self.core.context.linger_started();
+            let abrupt = linger == Some(Duration::ZERO);
+            *life = Life::Lingering { context_waits: self.core.context.linger(), abrupt };
         }
         self.outbound.close();
         self.flush();
@@ -455,11 +466,11 @@ impl Session {
     }
 
     fn is_open(&self) -> bool {
-        *self.life.lock() == Life::Open
+        matches!(*self.life.lock(), Life::Open)
     }
 
     pub(crate) fn is_finished(&self) -> bool {
-        *self.life.lock() == Life::Finished
+        matches!(*self.life.lock(), Life::Finished)
     }
 
     pub(crate) fn is_accepted_by(&self, listener_id: u64) -> bool {
