@@ -12,10 +12,10 @@ use crate::{Frame, Properties};
 
 /// What a message is: data, or a change of what its sender wants, which has a different form on the
 /// wire in each protocol version.
-// As wide as a pointer, so that a message has no padding: copying the odd bytes around a narrow field costs more
-// than the copy itself.
+// As wide as the routing id beside it, so that a message has no padding: copying the odd bytes around a narrow field
+// costs more than the copy itself.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-#[repr(usize)]
+#[repr(u32)]
 pub enum Kind {
     /// Data for the application.
     #[default]
@@ -39,6 +39,7 @@ pub struct Message {
     frames: SmallVec<[Frame; 1]>,
     properties: Option<Arc<Properties>>,
     kind: Kind,
+    routing_id: u32,
 }
 
 impl Message {
@@ -51,7 +52,7 @@ impl Message {
     /// A message of one frame.
     #[inline]
     pub fn single(frame: impl Into<Frame>) -> Self {
-        Message { frames: SmallVec::from_buf([frame.into()]), properties: None, kind: Kind::Data }
+        Message { frames: SmallVec::from_buf([frame.into()]), properties: None, kind: Kind::Data, routing_id: 0 }
     }
 
     /// A change of subscription or group; `topic` is the topic or the group.
@@ -159,7 +160,12 @@ impl Message {
     /// properties; beyond the end that is a message without frames.
     pub fn split_off(&mut self, at: usize) -> Message {
         let at = at.min(self.frames.len());
-        Message { frames: self.frames.drain(at..).collect(), properties: self.properties.clone(), kind: self.kind }
+        Message {
+            frames: self.frames.drain(at..).collect(),
+            properties: self.properties.clone(),
+            kind: self.kind,
+            routing_id: self.routing_id,
+        }
     }
 
     /// What is known about the peer that sent it; `None` for messages made here.
@@ -172,6 +178,20 @@ impl Message {
     #[inline]
     pub fn set_properties(&mut self, properties: Option<Arc<Properties>>) {
         self.properties = properties;
+    }
+
+    /// SERVER and PEER: the peer that it came from or goes to (RFC 41, RFC 51); 0, the default, is none. It
+    /// stays on this side of the connection.
+    #[inline]
+    pub fn routing_id(&self) -> u32 {
+        self.routing_id
+    }
+
+    /// Set the peer that it goes to. A message received by SERVER or PEER has it set: changed or not, it can
+    /// be sent back as the answer.
+    #[inline]
+    pub fn set_routing_id(&mut self, routing_id: u32) {
+        self.routing_id = routing_id;
     }
 
     /// The octets: of the frame if it is the only one (without a copy if it is large), else of all
@@ -205,6 +225,7 @@ impl Clone for Message {
             },
             properties: self.properties.clone(),
             kind: self.kind,
+            routing_id: self.routing_id,
         }
     }
 }

@@ -71,7 +71,8 @@ pub(crate) fn bind(core: &Arc<Core>, text: &str) -> Result<String> {
     Ok(resolved)
 }
 
-pub(crate) fn connect(core: &Arc<Core>, text: &str) -> Result<()> {
+/// Connects, and returns the peer if there is one already: not where each connection is a new one.
+pub(crate) fn connect(core: &Arc<Core>, text: &str) -> Result<Option<PeerId>> {
     core.check_alive()?;
     let endpoint = Endpoint::parse(text, Role::Connect)?;
     // For these types a second connection to the same place would only duplicate traffic.
@@ -83,27 +84,29 @@ pub(crate) fn connect(core: &Arc<Core>, text: &str) -> Result<()> {
             .iter()
             .any(|entry| matches!(entry, Entry::Connector(c) if c.name == text && !c.is_stopped()))
         {
-            return Ok(());
+            return Ok(None);
         }
     }
     let routing_id = take_connect_routing_id(core)?;
     if let Endpoint::Inproc(name) = endpoint {
         let id = inproc::connect(core, &name, routing_id)?;
         remember(core, Entry::InprocConnect(name, id), text);
-        return Ok(());
+        return Ok(Some(id));
     }
     let net = core.net()?;
     let options = core.options(Clone::clone);
     let reactor = Arc::clone(&net.reactor);
     let connector = Connector::new(Arc::clone(core), endpoint, text.to_owned(), options, Arc::clone(&reactor));
+    let mut peer = None;
     if connector.keeps_peer() {
         let origin = Origin::Connector { connector: Arc::clone(&connector), keep: true };
         let session = reactor::attach_session(core, &connector.options, origin, routing_id).ok_or(ErrorKind::Closed)?;
         connector.set_session(&session);
+        peer = session.peer();
     }
     remember(core, Entry::Connector(Arc::clone(&connector)), text);
     reactor.connect(connector);
-    Ok(())
+    Ok(peer)
 }
 
 /// The routing id for the next connection, which takes it with it.

@@ -14,6 +14,7 @@ use crate::endpoints;
 use crate::error::{Error, ErrorKind, Result, SendError};
 use crate::monitor::{self, Monitor};
 use crate::options::Options;
+use crate::pattern;
 
 /// A ZeroMQ socket: sends and receives whole messages to and from any number of peers, connects in the
 /// background, queues, and reconnects by itself.
@@ -103,7 +104,44 @@ impl Socket {
     /// [`ErrorKind::InvalidEndpoint`], [`ErrorKind::UnknownTransport`], [`ErrorKind::NameTooLong`],
     /// [`ErrorKind::Terminated`].
     pub fn connect(&self, endpoint: &str) -> Result<()> {
-        endpoints::connect(&self.core, endpoint)
+        endpoints::connect(&self.core, endpoint).map(drop)
+    }
+
+    /// PEER: connects as [`Socket::connect`] does, and returns the routing id of the peer there, so that
+    /// messages can be sent to it ([`Message::set_routing_id`]), at once.
+    ///
+    /// # Errors
+    /// As [`Socket::connect`], and [`ErrorKind::NotSupported`] for other types,
+    /// [`ErrorKind::InvalidArgument`] with [`Socket::set_immediate`], because there is no peer yet then.
+    pub fn connect_peer(&self, endpoint: &str) -> Result<u32> {
+        if self.core.socket_type != SocketType::Peer {
+            return Err(ErrorKind::NotSupported.into());
+        }
+        if self.get(|options| options.immediate) {
+            return Err(invalid(
+                "connect_peer and immediate exclude one another: there is no peer before the connection".to_owned(),
+            ));
+        }
+        let peer = endpoints::connect(&self.core, endpoint)?.ok_or(ErrorKind::Closed)?;
+        Ok(self.core.with_peers(|peers| pattern::number_of(peers, peer)))
+    }
+
+    /// SERVER, PEER: ends the connection to the peer with this routing id. What is queued for it lingers; what came
+    /// from it can still be received.
+    ///
+    /// # Errors
+    /// [`ErrorKind::HostUnreachable`] when there is none, [`ErrorKind::NotSupported`] for other types.
+    pub fn disconnect_peer(&self, routing_id: u32) -> Result<()> {
+        if !matches!(self.core.socket_type, SocketType::Server | SocketType::Peer) {
+            return Err(ErrorKind::NotSupported.into());
+        }
+        let peer = self.core.with_peers(|peers| {
+            peers
+                .ids()
+                .find(|&id| pattern::number_of(peers, id) == routing_id && peers.get(id).is_some_and(|peer| !peer.gone))
+        });
+        self.core.close_peer(peer.ok_or(ErrorKind::HostUnreachable)?);
+        Ok(())
     }
 
     /// Stops accepting at an endpoint, named as [`Socket::bind`] returned it, and closes the connections it
@@ -137,7 +175,9 @@ impl Socket {
     /// # Errors
     /// The error holds the message. [`ErrorKind::TimedOut`]; [`ErrorKind::InvalidState`] for REQ and REP out
     /// of turn; [`ErrorKind::NotSupported`] for types that only receive; [`ErrorKind::HostUnreachable`] for
-    /// an unknown routing id (STREAM, mandatory ROUTER); [`ErrorKind::Terminated`]; [`ErrorKind::Closed`].
+    /// an unknown routing id (STREAM, SERVER, PEER, mandatory ROUTER); [`ErrorKind::InvalidArgument`] for more
+    /// than one frame where messages have only one (CLIENT, SERVER, PEER, CHANNEL, SCATTER);
+    /// [`ErrorKind::Terminated`]; [`ErrorKind::Closed`].
     pub fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         self.send_until(message.into(), Until::Option)
     }

@@ -128,6 +128,10 @@ matrix! {
     xpub_sees_the_subscriptions_of_xsub,
     push_feeds_pull,
     pair_speaks_both_ways,
+    scatter_feeds_gather,
+    channel_speaks_both_ways,
+    server_answers_client,
+    peers_answer_one_another,
     odd_frames_arrive_as_they_were,
     large_frames_arrive_whole,
     many_messages_arrive_in_order,
@@ -224,6 +228,53 @@ fn pair_speaks_both_ways<A: Api>(cell: &Cell<A>) {
         cell.send(&other, ["and back", &n.to_string()]);
         cell.expect(&other, ["there", &n.to_string()]);
         cell.expect(&one, ["and back", &n.to_string()]);
+    }
+}
+
+fn scatter_feeds_gather<A: Api>(cell: &Cell<A>) {
+    let (gather, scatter, _place) = cell.pair(SocketType::Gather, SocketType::Scatter);
+    for n in 0..100 {
+        cell.send(&scatter, n.to_string());
+    }
+    for n in 0..100 {
+        cell.expect(&gather, n.to_string());
+    }
+}
+
+fn channel_speaks_both_ways<A: Api>(cell: &Cell<A>) {
+    let (one, other, _place) = cell.pair(SocketType::Channel, SocketType::Channel);
+    for n in 0..20 {
+        cell.send(&one, format!("there {n}"));
+        cell.send(&other, format!("and back {n}"));
+        cell.expect(&other, format!("there {n}"));
+        cell.expect(&one, format!("and back {n}"));
+    }
+}
+
+fn server_answers_client<A: Api>(cell: &Cell<A>) {
+    let (server, client, _place) = cell.pair(SocketType::Server, SocketType::Client);
+    for n in 0..20 {
+        cell.send(&client, n.to_string());
+        let request = cell.api.recv(&server);
+        assert_eq!(request, Message::from(n.to_string()));
+        cell.send(&server, request);
+        let reply = cell.api.recv(&client);
+        assert_eq!((reply.routing_id(), reply), (0, Message::from(n.to_string())));
+    }
+}
+
+fn peers_answer_one_another<A: Api>(cell: &Cell<A>) {
+    let (one, other) = (cell.context.socket(SocketType::Peer), cell.context.socket(SocketType::Peer));
+    let place = Place::new(cell.transport);
+    one.bind(place.endpoint()).unwrap();
+    let mut message = Message::from("hello");
+    message.set_routing_id(other.connect_peer(place.endpoint()).unwrap());
+    cell.send(&other, message);
+    for turn in 0..20 {
+        let holder = if turn % 2 == 0 { &one } else { &other };
+        let message = cell.api.recv(holder);
+        assert_eq!(message, Message::from("hello"));
+        cell.send(holder, message);
     }
 }
 

@@ -8,13 +8,21 @@ use crate::peers::{FairQueue, LoadBalancer, PeerId, Peers};
 
 #[derive(Default)]
 pub(super) struct Dealer {
+    /// CLIENT has no PROBE_ROUTER.
+    never_probes: bool,
     balancer: LoadBalancer,
     queue: FairQueue,
 }
 
+impl Dealer {
+    pub(super) fn client() -> Self {
+        Self { never_probes: true, ..Self::default() }
+    }
+}
+
 impl Pattern for Dealer {
     fn attached(&mut self, peers: &mut Peers, id: PeerId) {
-        if peers.options.probe_router {
+        if peers.options.probe_router && !self.never_probes {
             peers.push_over(id, Message::single(Frame::new()));
         }
         self.balancer.activate(peers, id);

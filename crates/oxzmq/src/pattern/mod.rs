@@ -12,9 +12,12 @@ mod push;
 mod rep;
 mod req;
 mod router;
+mod server;
+mod single;
 mod stream;
 mod subscribe;
 
+pub(crate) use self::server::number_of;
 use oxzmq_proto::{Frame, Message, SocketType};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -87,6 +90,11 @@ pub(crate) fn new(socket_type: SocketType) -> Result<Box<dyn Pattern>> {
         SocketType::Pull => Box::<pull::Pull>::default(),
         SocketType::Push => Box::<push::Push>::default(),
         SocketType::Stream => Box::new(stream::Stream::new()),
+        SocketType::Scatter => Box::<single::Single<push::Push>>::default(),
+        SocketType::Gather => Box::<single::Single<pull::Pull>>::default(),
+        SocketType::Channel => Box::<single::Single<pair::Pair>>::default(),
+        SocketType::Client => Box::new(single::Single::of(dealer::Dealer::client())),
+        SocketType::Server | SocketType::Peer => Box::new(single::Single::of(server::Server::new())),
         other => {
             return Err(Error::new(ErrorKind::InvalidArgument, format!("socket type {other} is not supported")));
         }
