@@ -194,6 +194,18 @@ impl Message {
         self.routing_id = routing_id;
     }
 
+    /// RADIO and DISH: the group that it is published in (RFC 48); empty, which is a group as well, by default.
+    #[inline]
+    pub fn group(&self) -> &[u8] {
+        self.properties.as_deref().map_or(&[], Properties::group)
+    }
+
+    /// Set the group that it is to be published in, of at most 255 octets. What was known about the sender
+    /// is forgotten.
+    pub fn set_group(&mut self, group: impl Into<Bytes>) {
+        self.properties = Some(Arc::new(Properties::new().with_group(group)));
+    }
+
     /// The octets: of the frame if it is the only one (without a copy if it is large), else of all
     /// frames behind one another.
     pub fn into_bytes(mut self) -> Bytes {

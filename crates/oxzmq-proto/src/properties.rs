@@ -11,6 +11,8 @@ use crate::limits::{MAX_PROPERTIES, MAX_PROPERTY_NAME};
 pub struct Properties {
     /// In order of arrival, each name once, no name longer than `MAX_PROPERTY_NAME`.
     entries: Vec<(Box<str>, Bytes)>,
+    /// RADIO and DISH: the message's group.
+    group: Bytes,
 }
 
 impl Properties {
@@ -74,6 +76,18 @@ impl Properties {
                 self.entries.push((name, value));
             }
         }
+        self
+    }
+
+    /// The group of the message that bears these; see [`Message::group`](crate::Message::group).
+    pub fn group(&self) -> &[u8] {
+        &self.group
+    }
+
+    /// The same with another group.
+    #[must_use]
+    pub fn with_group(mut self, group: impl Into<Bytes>) -> Self {
+        self.group = group.into();
         self
     }
 

@@ -222,6 +222,11 @@ impl Peers {
         })
     }
 
+    /// Peers that there is somebody behind.
+    pub(crate) fn linked(&self) -> Vec<PeerId> {
+        self.ids().filter(|&id| self.get(id).is_some_and(|peer| peer.linked && !peer.gone)).collect()
+    }
+
     /// Peers that are not gone, reachable or not.
     pub(crate) fn live(&self) -> usize {
         self.slots.iter().filter(|slot| slot.peer.as_ref().is_some_and(|peer| !peer.gone)).count()

@@ -284,6 +284,24 @@ impl Socket {
         self.core.subscribe(Frame::copy_from_slice(prefix.as_ref()), false)
     }
 
+    /// DISH: receives messages of this group from now on. The empty name is a group like any other.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for a group that is joined already or a name of more than 255 bytes,
+    /// [`ErrorKind::NotSupported`] on other socket types.
+    pub fn join(&self, group: impl AsRef<[u8]>) -> Result<()> {
+        self.core.join(Frame::copy_from_slice(group.as_ref()), true)
+    }
+
+    /// DISH: takes a [`Socket::join`] back.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for a group that is not joined, [`ErrorKind::NotSupported`] on other
+    /// socket types.
+    pub fn leave(&self, group: impl AsRef<[u8]>) -> Result<()> {
+        self.core.join(Frame::copy_from_slice(group.as_ref()), false)
+    }
+
     /// Whether a receive or a send would succeed now.
     ///
     /// # Errors
@@ -445,7 +463,7 @@ options! {
     /// REQ: put a number in front of each request and take only the reply that carries it. Default false;
     /// takes effect at once. ZMQ_REQ_CORRELATE.
     set_req_correlate, req_correlate: bool = req_correlate;
-    /// XPUB, PUB: when one matching subscriber's queue is full, fail (or wait) and send to nobody, instead of
+    /// XPUB, PUB, RADIO: when one matching subscriber's queue is full, fail (or wait) and send to nobody, instead of
     /// leaving that subscriber out. Default false; takes effect at once. ZMQ_XPUB_NODROP.
     set_xpub_nodrop, xpub_nodrop: bool = xpub_nodrop;
     /// XPUB, PUB: a message to each new subscriber before all others; `None` (the default) for none.

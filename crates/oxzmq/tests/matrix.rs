@@ -132,6 +132,7 @@ matrix! {
     channel_speaks_both_ways,
     server_answers_client,
     peers_answer_one_another,
+    radio_reaches_dish,
     odd_frames_arrive_as_they_were,
     large_frames_arrive_whole,
     many_messages_arrive_in_order,
@@ -275,6 +276,31 @@ fn peers_answer_one_another<A: Api>(cell: &Cell<A>) {
         let message = cell.api.recv(holder);
         assert_eq!(message, Message::from("hello"));
         cell.send(holder, message);
+    }
+}
+
+fn radio_reaches_dish<A: Api>(cell: &Cell<A>) {
+    let (radio, dish, _place) = cell.pair(SocketType::Radio, SocketType::Dish);
+    dish.join("news").unwrap();
+    let in_group = |group: &'static str, body: &str| {
+        let mut message = Message::from(body);
+        message.set_group(group);
+        message
+    };
+    // A RADIO drops what nobody has joined yet.
+    common::until("the group is joined", || {
+        cell.send(&radio, in_group("news", "are you there?"));
+        dish.try_recv().is_ok()
+    });
+    cell.send(&radio, in_group("news", "begin"));
+    while cell.api.recv(&dish) != Message::from("begin") {}
+    for n in 0..20 {
+        cell.send(&radio, in_group("weather", "ignored"));
+        cell.send(&radio, in_group("news", &n.to_string()));
+    }
+    for n in 0..20 {
+        let message = cell.api.recv(&dish);
+        assert_eq!((message.group(), &message), (&b"news"[..], &Message::from(n.to_string())));
     }
 }
 

@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::Duration;
 
-use oxzmq_proto::{Frame, Message};
+use oxzmq_proto::{Frame, Message, SocketType};
 use parking_lot::MutexGuard;
 
 use super::{Core, State, Until, Want, Work};
 use crate::error::Result;
-use crate::pattern::NotSent;
-use crate::peers::Wakes;
+use crate::pattern::{NotSent, Pattern};
+use crate::peers::{Peers, Wakes};
 use crate::session::clock;
 use crate::wakers::Ticket;
 
@@ -58,7 +58,7 @@ impl Core {
 
     /// Sends one message; after an error it is as it was.
     pub(crate) fn send(self: &Arc<Self>, message: &mut Message, mut until: Until) -> Result<()> {
-        message.set_properties(None);
+        self.forget_origin(message);
         let mut state = self.state.lock();
         let mut waited = false;
         let result = loop {
@@ -93,6 +93,14 @@ impl Core {
         result
     }
 
+    /// What a received message tells about its peer is not for the next one; a RADIO's group is kept with it.
+    #[inline]
+    fn forget_origin(&self, message: &mut Message) {
+        if self.socket_type != SocketType::Radio {
+            message.set_properties(None);
+        }
+    }
+
     /// Receives, or arranges for `waker` to be woken when it is worth another try.
     pub(crate) fn poll_recv(self: &Arc<Self>, waker: &Waker, ticket: &mut Option<Ticket>) -> Option<Result<Message>> {
         loop {
@@ -123,7 +131,7 @@ impl Core {
         waker: &Waker,
         ticket: &mut Option<Ticket>,
     ) -> Option<Result<()>> {
-        message.set_properties(None);
+        self.forget_origin(message);
         loop {
             let mut state = self.state.lock();
             if let Err(error) = state.alive() {
@@ -180,10 +188,18 @@ impl Core {
     }
 
     pub(crate) fn subscribe(&self, prefix: Frame, add: bool) -> Result<()> {
+        self.tell_pattern(|pattern, peers| pattern.subscribe(peers, prefix, add))
+    }
+
+    pub(crate) fn join(&self, group: Frame, add: bool) -> Result<()> {
+        self.tell_pattern(|pattern, peers| pattern.join(peers, group, add))
+    }
+
+    fn tell_pattern(&self, tell: impl FnOnce(&mut dyn Pattern, &mut Peers) -> Result<()>) -> Result<()> {
         let mut state = self.state.lock();
         state.alive()?;
         let State { pattern, peers, .. } = &mut *state;
-        let result = pattern.subscribe(peers, prefix, add);
+        let result = tell(&mut **pattern, peers);
         let wakes = state.peers.take_wakes();
         drop(state);
         wakes.run();

@@ -5,10 +5,12 @@
 //! one line in [`new`].
 
 mod dealer;
+mod dish;
 mod pair;
 mod publish;
 mod pull;
 mod push;
+mod radio;
 mod rep;
 mod req;
 mod router;
@@ -73,6 +75,11 @@ pub(crate) trait Pattern: Send {
     fn subscribe(&mut self, _peers: &mut Peers, _prefix: Frame, _add: bool) -> Result<()> {
         Err(Error::new(ErrorKind::InvalidArgument, "only SUB sockets subscribe by call"))
     }
+
+    /// Joins (or leaves) a group.
+    fn join(&mut self, _peers: &mut Peers, _group: Frame, _add: bool) -> Result<()> {
+        not_supported()
+    }
 }
 
 /// The pattern of a socket type.
@@ -90,6 +97,8 @@ pub(crate) fn new(socket_type: SocketType) -> Result<Box<dyn Pattern>> {
         SocketType::Pull => Box::<pull::Pull>::default(),
         SocketType::Push => Box::<push::Push>::default(),
         SocketType::Stream => Box::new(stream::Stream::new()),
+        SocketType::Radio => Box::<radio::Radio>::default(),
+        SocketType::Dish => Box::<dish::Dish>::default(),
         SocketType::Scatter => Box::<single::Single<push::Push>>::default(),
         SocketType::Gather => Box::<single::Single<pull::Pull>>::default(),
         SocketType::Channel => Box::<single::Single<pair::Pair>>::default(),

@@ -51,15 +51,11 @@ impl Subscriber {
             self.subscriptions.remove(&topic)
         };
         if forward {
-            for id in linked(peers) {
+            for id in peers.linked() {
                 peers.push_over(id, Message::subscription(kind, topic.clone()));
             }
         }
     }
-}
-
-fn linked(peers: &Peers) -> Vec<PeerId> {
-    peers.ids().filter(|&id| peers.get(id).is_some_and(|peer| peer.linked && !peer.gone)).collect()
 }
 
 impl Pattern for Subscriber {
@@ -93,7 +89,7 @@ impl Pattern for Subscriber {
                 }
             }
         } else {
-            for id in linked(peers) {
+            for id in peers.linked() {
                 peers.push_or_drop(id, &mut message.clone());
             }
         }

@@ -139,7 +139,7 @@ impl Worker {
         if core.socket_type == SocketType::Req {
             decoder.validate_replies();
         }
-        if !matches!(core.socket_type, SocketType::Pub | SocketType::Xpub) {
+        if !matches!(core.socket_type, SocketType::Pub | SocketType::Xpub | SocketType::Radio) {
             decoder.ignore_changes();
         }
         let event = Event::new(EventKind::HandshakeSucceeded, from.name()).peer(&peer);
