@@ -198,6 +198,8 @@ impl Master {
         }
         connections.tasks.shutdown().await;
         drop(connections);
+        // Its log is the last one: the thread that writes it ends, and is waited for below.
+        drop(site);
         drop(self.router);
         self.context.shutdown();
         if let Some(thread) = log_thread {
