@@ -14,8 +14,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::oneshot;
 
 use crate::pool::Source;
 use crate::stats::Stats;
@@ -76,16 +77,19 @@ impl Drop for Entry {
 }
 
 impl AccessLog {
-    /// Starts the thread, which ends when the last clone is gone.
-    pub(crate) fn start(out: impl Write + Send + 'static) -> io::Result<(Self, JoinHandle<()>)> {
+    /// Starts the thread, which ends when the last clone is gone; the channel closes then. A thread that hangs because
+    /// nobody reads what it writes is left to the process's end.
+    pub(crate) fn start(out: impl Write + Send + 'static) -> io::Result<(Self, oneshot::Receiver<()>)> {
         let (lines, receiver) = sync_channel(CAPACITY);
         let left_out = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&left_out);
-        let thread = std::thread::Builder::new()
-            .name("access-log".to_owned())
+        let (written, end) = oneshot::channel();
+        std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
             // A log that nobody reads any more is no reason to stop.
-            .spawn(move || drop(write_all(BufWriter::new(out), &receiver, &counter)))?;
-        Ok((Self { lines, left_out }, thread))
+            let _ = write_all(BufWriter::new(out), &receiver, &counter);
+            drop::<oneshot::Sender<()>>(written);
+        })?;
+        Ok((Self { lines, left_out }, end))
     }
 
     fn write(&self, line: Line) {

@@ -26,6 +26,9 @@ use crate::tls::Tls;
 /// How long connections that wait for a request are kept when the master stops.
 const LAST_CHANCE: Duration = Duration::from_secs(1);
 
+/// How long the last lines of the access log may take.
+const LOG_WAIT: Duration = Duration::from_secs(1);
+
 /// A master whose addresses are bound and that is ready to [run](Master::run).
 pub struct Master {
     config: MasterConfig,
@@ -138,7 +141,7 @@ impl Master {
             None => None,
         };
         let log = self.config.access_log.then(|| AccessLog::start(std::io::stdout())).transpose();
-        let (log, log_thread) = log.map_err(system("cannot start the access log"))?.unzip();
+        let (log, log_end) = log.map_err(system("cannot start the access log"))?.unzip();
 
         let (stage, stages) = watch::channel(Stage::Serving);
         let monitor = self.router.monitor()?;
@@ -198,12 +201,12 @@ impl Master {
         }
         connections.tasks.shutdown().await;
         drop(connections);
-        // Its log is the last one: the thread that writes it ends, and is waited for below.
+        // Its log is the last one: what it holds is written now.
         drop(site);
         drop(self.router);
         self.context.shutdown();
-        if let Some(thread) = log_thread {
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        if let Some(end) = log_end {
+            let _ = tokio::time::timeout(LOG_WAIT, end).await;
         }
         let why = |error| Error::System { what: "the dispatcher broke down", source: std::io::Error::other(error) };
         Ok(ended.map_err(why)??)
