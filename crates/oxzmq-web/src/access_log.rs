@@ -18,6 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::oneshot;
 
+use crate::http::half::Debt;
 use crate::pool::Source;
 use crate::stats::Stats;
 
@@ -57,11 +58,13 @@ pub(crate) struct Entry {
     stats: Arc<Stats>,
     began: Instant,
     pub(crate) line: Line,
+    /// Also ends with this.
+    _debt: Option<Debt>,
 }
 
 impl Entry {
-    pub(crate) fn new(log: Option<AccessLog>, stats: Arc<Stats>, line: Line) -> Self {
-        Self { log, stats, began: Instant::now(), line }
+    pub(crate) fn new(log: Option<AccessLog>, stats: Arc<Stats>, line: Line, debt: Option<Debt>) -> Self {
+        Self { log, stats, began: Instant::now(), line, _debt: debt }
     }
 }
 

@@ -30,6 +30,9 @@ pub struct MasterConfig {
     pub connections: usize,
     /// Longest wait for the next request's head, idle connections included.
     pub header_timeout: Duration,
+    /// Longest standstill of an answer to a client that has closed its half of the connection: it may wait for the
+    /// answer, or may have left. 5 seconds by default.
+    pub half_closed_wait: Duration,
     /// Longest time in which a client takes none of its answer.
     pub write_timeout: Duration,
     /// Most HTTP connections of one address at a time; further ones are closed. 0 is any number.
@@ -53,6 +56,7 @@ impl MasterConfig {
             limits: Limits::default(),
             connections: 8192,
             header_timeout: Duration::from_secs(30),
+            half_closed_wait: Duration::from_secs(5),
             write_timeout: Duration::from_secs(60),
             connections_per_address: 0,
             drain: Duration::from_secs(30),

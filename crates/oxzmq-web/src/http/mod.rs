@@ -7,6 +7,7 @@
 mod body;
 mod check;
 mod conditional;
+pub(crate) mod half;
 mod multipart;
 mod negotiate;
 mod pages;
@@ -35,6 +36,7 @@ use crate::stats::Stats;
 
 pub(crate) use body::Body;
 use conditional::Verdict;
+use half::Debt;
 use multipart::Parts;
 use path::Refused;
 use range::{Part, Range};
@@ -70,12 +72,13 @@ impl Site {
         client: SocketAddr,
         secure: bool,
         request: Request<B>,
+        debt: Option<Debt>,
     ) -> Result<Response<Body>, Infallible>
     where
         B: hyper::body::Body<Data = Bytes>,
     {
         let version = request.version();
-        let mut response = self.response(client, secure, request).await;
+        let mut response = self.response(client, secure, request, debt).await;
         if version == HttpVersion::HTTP_2 {
             response.headers_mut().remove(CONNECTION); // it has none (RFC 9113, section 8.2.2)
         } else if self.closing.load(Ordering::Relaxed) {
@@ -89,7 +92,13 @@ impl Site {
         self.closing.store(true, Ordering::Relaxed);
     }
 
-    async fn response<B>(&self, client: SocketAddr, secure: bool, request: Request<B>) -> Response<Body>
+    async fn response<B>(
+        &self,
+        client: SocketAddr,
+        secure: bool,
+        request: Request<B>,
+        debt: Option<Debt>,
+    ) -> Response<Body>
     where
         B: hyper::body::Body<Data = Bytes>,
     {
@@ -104,7 +113,7 @@ impl Site {
             source: None,
             remark: "client left",
         };
-        let mut entry = Entry::new(self.log.clone(), Arc::clone(&self.stats), line);
+        let mut entry = Entry::new(self.log.clone(), Arc::clone(&self.stats), line, debt);
         if let Some(gate) = self.gates.iter().find(|gate| gate.route.fits(request.uri().path())) {
             return relay::relay(gate, client, secure, request, entry).await;
         }
