@@ -6,11 +6,11 @@
 //!
 //! It begins like the common log format; after the octets of the body that were handed to the client's
 //! connection follow the seconds until then, the worker and how many were tried, and a remark when the answer
-//! was not complete. A reader of the log that is too slow never slows the server: lines are left out then,
+//! was not complete. A request that is none of HTTP, and was refused, is a dash. A reader of the log that is too slow never slows the server: lines are left out then,
 //! and their number is logged.
 
 use std::io::{self, BufWriter, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -40,6 +40,7 @@ pub(crate) struct AccessLog {
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
     pub(crate) client: IpAddr,
+    /// Empty when nobody could make sense of the request.
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) version: &'static str,
@@ -50,6 +51,23 @@ pub(crate) struct Line {
     pub(crate) source: Option<Source>,
     /// Why the answer is not complete; empty when it is.
     pub(crate) remark: &'static str,
+}
+
+impl Line {
+    /// That of a request of which nothing is known yet.
+    pub(crate) fn begin(client: SocketAddr) -> Self {
+        Self {
+            client: client.ip(),
+            method: String::new(),
+            target: String::new(),
+            version: "",
+            status: 0,
+            octets: 0,
+            took: Duration::ZERO,
+            source: None,
+            remark: "client left",
+        }
+    }
 }
 
 /// A line in the making. It is written when this is dropped.
@@ -120,7 +138,12 @@ fn write_all(mut out: impl Write, lines: &Receiver<Line>, left_out: &AtomicU64) 
 
 fn write_line(out: &mut impl Write, line: &Line) -> io::Result<()> {
     let date = date(SystemTime::now());
-    write!(out, "{} - - [{date}] \"{} {} {}\" ", line.client, line.method, quote(&line.target), line.version)?;
+    write!(out, "{} - - [{date}] ", line.client)?;
+    if line.method.is_empty() {
+        write!(out, "\"-\" ")?;
+    } else {
+        write!(out, "\"{} {} {}\" ", line.method, quote(&line.target), line.version)?;
+    }
     write!(out, "{} {} {:.6}", line.status, line.octets, line.took.as_secs_f64())?;
     match &line.source {
         Some(source) => write!(out, " worker={} tries={}", source.worker, source.tries)?,
@@ -174,6 +197,11 @@ mod tests {
         assert!(text.starts_with("127.0.0.1 - - ["), "{text}");
         let end = "\"GET /a\\\"\\r\\n%20\\u{e9} HTTP/1.1\" 200 5 0.001500 worker=w tries=2 (client left)\n";
         assert!(text.ends_with(end), "{text}");
+        let line = Line { status: 400, remark: "", ..Line::begin(([127, 0, 0, 1], 1).into()) };
+        let mut out = Vec::new();
+        write_line(&mut out, &line).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.ends_with("] \"-\" 400 0 0.000000 worker=- tries=0\n"), "{text}");
     }
 
     #[test]

@@ -161,6 +161,7 @@ async fn one<S: AsyncRead + AsyncWrite + Unpin>(
     secure: bool,
 ) {
     let debts = Debts::default();
+    let refused = Arc::clone(&site);
     let stream = Half::new(stream, debts.clone(), waits.half_closed);
     let service = service_fn(move |request| {
         let (site, debt) = (Arc::clone(&site), debts.begin());
@@ -175,11 +176,20 @@ async fn one<S: AsyncRead + AsyncWrite + Unpin>(
     let mut connection = std::pin::pin!(connection);
     // While the master is closing, each answer says that it is the last: a client whose next request is on its
     // way already is answered. Only then are connections that wait for one closed.
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        _ = stages.wait_for(|stage| *stage > Stage::Closing) => connection.as_mut().graceful_shutdown(),
+    let ended = tokio::select! {
+        result = connection.as_mut() => Some(result),
+        _ = stages.wait_for(|stage| *stage > Stage::Closing) => None,
+    };
+    let result = match ended {
+        Some(result) => result,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        refused.refused(client, &error);
     }
-    let _ = connection.await;
 }
 
 /// HTTP/2.

@@ -21,7 +21,6 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::header::{CONNECTION, CONTENT_RANGE, HeaderValue};
@@ -92,6 +91,20 @@ impl Site {
         self.closing.store(true, Ordering::Relaxed);
     }
 
+    /// Counts and logs a request that the parser has answered by itself, if that is what ended a connection.
+    pub(crate) fn refused(&self, client: SocketAddr, error: &hyper::Error) {
+        if !error.is_parse() {
+            return; // the client's affair: it left, or was too slow to say what it wants
+        }
+        let status = match error.is_parse_too_large() {
+            true if error.to_string().contains("URI") => StatusCode::URI_TOO_LONG,
+            true => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            false => StatusCode::BAD_REQUEST,
+        };
+        let line = Line { status: status.as_u16(), remark: "", ..Line::begin(client) };
+        drop(Entry::new(self.log.clone(), Arc::clone(&self.stats), line, None));
+    }
+
     async fn response<B>(
         &self,
         client: SocketAddr,
@@ -103,15 +116,10 @@ impl Site {
         B: hyper::body::Body<Data = Bytes>,
     {
         let line = Line {
-            client: client.ip(),
             method: request.method().to_string(),
             target: request.uri().to_string(),
             version: version_name(request.version()),
-            status: 0,
-            octets: 0,
-            took: Duration::ZERO,
-            source: None,
-            remark: "client left",
+            ..Line::begin(client)
         };
         let mut entry = Entry::new(self.log.clone(), Arc::clone(&self.stats), line, debt);
         if let Some(gate) = self.gates.iter().find(|gate| gate.route.fits(request.uri().path())) {
