@@ -169,6 +169,37 @@ fn too_few_descriptors_are_told_with_a_remedy() {
 }
 
 #[test]
+fn settings_that_cannot_work_are_refused_with_the_reason() {
+    let scratch = scratch();
+    for (words, reason) in [
+        (["serve", "site", "--workers", "100000"].as_slice(), "1024 are possible"),
+        (&["serve", "site", "--workers", "0"], "at least one"),
+        (&["serve", "site", "--host", "no.such.host.invalid"], "no such host"),
+        (&["serve", "site", "--host", "localhost:8080"], "the port is --port"),
+        (&["master", "--http", "127.0.0.1:0", "--workers", "inproc://x"], "several"),
+        (&["worker", "--root", "site", "--master", "tcp://localhost"], "no port"),
+        (&["demo", "wuclient", "abc"], "invalid"),
+        (&["demo", "wuclient", "20000"], "10000..11000"),
+        (&["demo", "hwclient", "inproc://x"], "one process"),
+    ] {
+        let told = refusal(&scratch, words);
+        assert!(told.contains(reason), "{words:?}: {told}");
+    }
+    let told = refusal(&scratch, &["worker", "--root", "site", "--master", "foo"]);
+    assert!(told.starts_with("oxzmq: \"foo\" is no endpoint"), "it claims to serve before that: {told}");
+}
+
+#[test]
+fn hosts_have_names_and_brackets() {
+    let scratch = scratch();
+    for host in ["localhost", "[::1]", "::1"] {
+        let words = ["serve", "site", "--host", host, "--port", "0", "--workers", "1"];
+        let address = Server::start(&mut oxzmq(&scratch, &words)).address();
+        assert!(host == "localhost" || address.starts_with("[::1]:"), "{address}");
+    }
+}
+
+#[test]
 fn the_private_directory_goes_however_it_ends() {
     let scratch = scratch();
     let tmp = scratch.path().join("tmp");

@@ -43,6 +43,9 @@ pub(crate) struct Handle {
     tickets: Arc<AtomicU64>,
 }
 
+/// Why there is no answer, and who was the last to fail to give one.
+pub(crate) type Refusal = (Failure, Option<Source>);
+
 /// A worker's answer.
 pub(crate) struct Answer {
     pub(crate) head: Head,
@@ -95,12 +98,12 @@ impl Drop for OnTheWay {
 
 impl Handle {
     /// Has a worker carry out `order`. Dropping the future cancels the request.
-    pub(crate) async fn fetch(&self, order: Order) -> Result<Answer, Failure> {
+    pub(crate) async fn fetch(&self, order: Order) -> Result<Answer, Refusal> {
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
         let (sender, first) = oneshot::channel();
         let mut request = OnTheWay { ticket, handle: self.clone(), over: false };
         self.command(Command::Submit(ticket, order, Waiting::AnswerDue(sender)));
-        let first = first.await.unwrap_or(Err(Failure::Stopping));
+        let first = first.await.unwrap_or(Err((Failure::Stopping, None)));
         request.over = true;
         let First { head, source, content, pieces } = first?;
         let rest = pieces.map(|pieces| {
@@ -133,7 +136,7 @@ struct First {
 
 /// The pool's end of a request.
 enum Waiting {
-    AnswerDue(oneshot::Sender<Result<First, Failure>>),
+    AnswerDue(oneshot::Sender<Result<First, Refusal>>),
     Streaming(mpsc::UnboundedSender<Result<Bytes, Failure>>),
     /// Everything was delivered.
     Done,
@@ -159,9 +162,9 @@ impl Client for Waiting {
         }
     }
 
-    fn fail(&mut self, failure: Failure) {
+    fn fail(&mut self, failure: Failure, last: Option<Source>) {
         match std::mem::replace(self, Self::Done) {
-            Self::AnswerDue(answer) => drop(answer.send(Err(failure))),
+            Self::AnswerDue(answer) => drop(answer.send(Err((failure, last)))),
             Self::Streaming(pieces) => drop(pieces.send(Err(failure))),
             Self::Done => {}
         }

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::access_log::AccessLog;
 use crate::admin::{self, View};
-use crate::config::MasterConfig;
+use crate::config::{self, MasterConfig};
 use crate::connections::{Addresses, Connections};
 use crate::dispatch::{self, Stage};
 use crate::envelope::CHUNK_MAX;
@@ -59,7 +59,9 @@ impl Master {
     pub fn bind_with(config: MasterConfig, inherited: Vec<TcpListener>) -> Result<Self> {
         let mut inherited = inherited.into_iter();
         let routes = config.routes.iter().flat_map(|route| route.to.endpoints());
-        let open = std::iter::once(config.workers.as_str()).chain(routes).find(|endpoint| !is_local(endpoint));
+        let endpoints: Vec<_> = std::iter::once(config.workers.as_str()).chain(routes).collect();
+        endpoints.iter().try_for_each(|endpoint| config::check_meeting_place(endpoint))?;
+        let open = endpoints.into_iter().find(|endpoint| !is_local(endpoint));
         if let Some(open) = open.filter(|_| !config.trust_network) {
             let what = format!(
                 "whoever reaches {open} could be a worker, and nothing is encrypted there; \
@@ -224,7 +226,7 @@ fn listen(address: SocketAddr, inherited: Option<TcpListener>) -> Result<(TcpLis
 /// Whether only this machine's programs can connect.
 fn is_local(endpoint: &str) -> bool {
     let Some(address) = endpoint.strip_prefix("tcp://") else {
-        return ["ipc://", "inproc://"].iter().any(|local| endpoint.starts_with(local));
+        return endpoint.starts_with("ipc://");
     };
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     let host = host.trim_start_matches('[').trim_end_matches(']');

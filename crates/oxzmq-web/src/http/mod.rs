@@ -154,7 +154,10 @@ impl Site {
                 entry.line.source = Some(answer.source.clone());
                 Ok(answer)
             }
-            Err(failure) => Err(Reply::failure(failure).into()),
+            Err((failure, last)) => {
+                entry.line.source = last.or(entry.line.source.take());
+                Err(Reply::failure(failure).into())
+            }
         }
     }
 

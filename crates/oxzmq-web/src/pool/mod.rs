@@ -92,7 +92,7 @@ pub enum Failure {
     Stopping,
 }
 
-/// Who answered.
+/// Who answered, or was the last to fail to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// The worker's name.
@@ -107,8 +107,8 @@ pub trait Client {
     fn head(&mut self, head: Head, source: Source, content: Bytes);
     /// The next piece.
     fn chunk(&mut self, content: Bytes);
-    /// No answer, or no more of it; nothing follows.
-    fn fail(&mut self, failure: Failure);
+    /// No answer, or no more of it; nothing follows. `last` is the worker that was tried last, if any was.
+    fn fail(&mut self, failure: Failure, last: Option<Source>);
 }
 
 /// News of a worker, for people.
@@ -195,7 +195,7 @@ impl<C: Client> Pool<C> {
             None
         };
         if let Some(failure) = refusal {
-            return client.fail(failure);
+            return client.fail(failure, None);
         }
         self.requests.insert(ticket, Request::new(order, client, now));
         self.queue.push_back(ticket);

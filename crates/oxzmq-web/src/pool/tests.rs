@@ -16,7 +16,7 @@ enum Got {
 }
 
 #[derive(Clone, Default)]
-struct Recorder(Rc<RefCell<Vec<Got>>>);
+struct Recorder(Rc<RefCell<Vec<Got>>>, Rc<RefCell<Option<Source>>>);
 
 impl Client for Recorder {
     fn head(&mut self, _: Head, source: Source, content: Bytes) {
@@ -26,7 +26,8 @@ impl Client for Recorder {
     fn chunk(&mut self, content: Bytes) {
         self.0.borrow_mut().push(Got::Chunk(content.len()));
     }
-    fn fail(&mut self, failure: Failure) {
+    fn fail(&mut self, failure: Failure, last: Option<Source>) {
+        *self.1.borrow_mut() = last;
         self.0.borrow_mut().push(Got::Failed(failure));
     }
 }
@@ -236,6 +237,7 @@ fn after_three_slow_workers_the_client_is_told() {
     let (_, recorder) = stage.ask("/");
     stage.passes_with(&["a", "b"], 15 * SECOND + Duration::from_millis(400));
     assert_eq!(got(&recorder), [Got::Failed(Failure::TooSlow)]);
+    assert_eq!(recorder.1.borrow().as_ref().map(|last| last.tries), Some(3), "the log tells who was tried");
 }
 
 #[test]
