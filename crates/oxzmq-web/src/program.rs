@@ -109,7 +109,7 @@ fn serve_until_stopped(options: Serve) -> Result<()> {
         ..MasterConfig::new(options.http, &endpoint)
     };
     fit(&mut config, files);
-    let master = Master::bind_with(config, inherited())?;
+    let master = Master::bind_with(config, inherited()?)?;
     let (program, mut arguments) = options.worker;
     arguments.extend(["--master".into(), endpoint.into(), "--root".into(), root.clone().into(), "--child".into()]);
     let start = |source| Error::System { what: "cannot start a worker process", source };
@@ -143,7 +143,7 @@ fn master_until_stopped(mut config: MasterConfig) -> Result<()> {
     let runtime = runtime()?;
     let _guard = runtime.enter();
     let signals = Signals::new()?;
-    let master = Master::bind_with(config, inherited())?;
+    let master = Master::bind_with(config, inherited()?)?;
     let endpoint = master.workers_endpoint();
     say(format!("Serving at http://{}/", master.http_address()));
     tell_admin(&master);
@@ -202,9 +202,12 @@ fn fit(config: &mut MasterConfig, descriptors: u64) {
 }
 
 /// Sockets from systemd, or from whoever else starts programs that way (`sd_listen_fds(3)`).
-fn inherited() -> Vec<TcpListener> {
+fn inherited() -> Result<Vec<TcpListener>> {
     let mut sockets = listenfd::ListenFd::from_env();
-    (0..sockets.len()).map_while(|index| sockets.take_tcp_listener(index).ok().flatten()).collect()
+    let count = sockets.len();
+    let what = "a socket that was handed over (LISTEN_FDS) is none on which to listen for TCP connections";
+    let take = |index| sockets.take_tcp_listener(index).map_err(|source| Error::System { what, source });
+    (0..count).map(take).filter_map(Result::transpose).collect()
 }
 
 fn tell_admin(master: &Master) {
