@@ -15,7 +15,7 @@ use crate::voice::say;
 /// Pause before a process is started again, the first time and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// A process that lived for so long did not die of its start.
-const HEALTHY: Duration = Duration::from_secs(10);
+const HEALTHY: Duration = Duration::from_secs(1);
 /// How long a new process has the time to introduce itself before the next one is replaced.
 const SETTLE: Duration = Duration::from_millis(300);
 /// How long processes may take to end by themselves.
