@@ -7,7 +7,7 @@ Every page has to load without a word on the console, and to look like something
 directory SHOTS). While the status page is open the worker with that process id is killed: the page has to tell that
 it is gone, and that another one is here. Speaks the DevTools protocol, with nothing but Python's own library.
 """
-import base64, json, os, signal, socket, struct, subprocess, sys, time, urllib.parse, urllib.request, zlib
+import base64, json, os, shutil, signal, socket, struct, subprocess, sys, tempfile, time, urllib.parse, urllib.request, zlib
 
 LONG = 30
 
@@ -98,7 +98,7 @@ class Tab:
 
 
 def main(chromium, site, status, worker, shots):
-    profile = os.path.join(shots, "profile")
+    profile = tempfile.mkdtemp(prefix="oxzmq-browser-")
     browser = subprocess.Popen(
         [chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", "--window-size=1100,900",
          "--no-first-run", f"--user-data-dir={profile}", "about:blank"], stderr=subprocess.DEVNULL)
@@ -132,6 +132,7 @@ def main(chromium, site, status, worker, shots):
     finally:
         browser.kill()
         browser.wait()
+        shutil.rmtree(profile, ignore_errors=True)
 
 
 if __name__ == "__main__":
