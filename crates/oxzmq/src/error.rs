@@ -48,6 +48,9 @@ pub enum ErrorKind {
     NameTooLong,
     /// The context's or the system's limit of sockets or descriptors is reached (errno `EMFILE`).
     TooManySockets,
+    /// The message has more frames than [`Socket::set_max_frames`](crate::Socket::set_max_frames) allows (errno
+    /// `EMSGSIZE`).
+    TooManyFrames,
     /// The context has no I/O thread that may serve the socket (errno `EMTHREAD`).
     NoIoThread,
     /// Another error of the operating system; [`Error::errno`] tells which.
@@ -85,6 +88,7 @@ impl ErrorKind {
             Self::PermissionDenied => Errno::ACCESS.raw_os_error(),
             Self::NameTooLong => Errno::NAMETOOLONG.raw_os_error(),
             Self::TooManySockets => Errno::MFILE.raw_os_error(),
+            Self::TooManyFrames => Errno::MSGSIZE.raw_os_error(),
             Self::NoIoThread => EMTHREAD,
             Self::Io => Errno::IO.raw_os_error(),
         }
@@ -110,6 +114,7 @@ impl ErrorKind {
             Self::PermissionDenied => "permission denied",
             Self::NameTooLong => "the name is too long",
             Self::TooManySockets => "too many sockets",
+            Self::TooManyFrames => "the message has more frames than the socket's limit: see set_max_frames",
             Self::NoIoThread => "no I/O thread may serve the socket",
             Self::Io => "input/output error",
         }

@@ -5,6 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use oxzmq_proto::{Limits, SocketType};
 
+/// Frames that a message may gain on its way, beyond what its sender may put in: the routing ids of REQ, ROUTER and
+/// DEALER.
+const MAX_ENVELOPE: usize = 255;
+
 /// Everything that can be set on a socket. Endpoints copy it when they are bound or connected, so most
 /// changes concern later endpoints only; [`crate::Socket`]'s setters say where that is different.
 #[derive(Clone, Debug)]
@@ -27,6 +31,7 @@ pub(crate) struct Options {
     pub(crate) ipv6: bool,
     pub(crate) backlog: u32,
     pub(crate) max_message_size: Option<u64>,
+    pub(crate) max_frames: u32,
     pub(crate) heartbeat_interval: Option<Duration>,
     /// `None` means the same as the interval; zero means no timeout.
     pub(crate) heartbeat_timeout: Option<Duration>,
@@ -70,6 +75,7 @@ impl Options {
             ipv6: false,
             backlog: 100,
             max_message_size: None,
+            max_frames: 1_000_000,
             heartbeat_interval: None,
             heartbeat_timeout: None,
             heartbeat_ttl: Duration::ZERO,
@@ -94,7 +100,11 @@ impl Options {
     }
 
     pub(crate) fn limits(&self) -> Limits {
-        Limits { max_frame_size: self.max_message_size, ..Limits::default() }
+        Limits {
+            max_frame_size: self.max_message_size,
+            max_frames: (self.max_frames as usize).saturating_add(MAX_ENVELOPE),
+            ..Limits::default()
+        }
     }
 
     /// Conflation exists for these types only; others accept the option and ignore it.

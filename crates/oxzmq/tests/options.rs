@@ -58,7 +58,10 @@ fn setters_and_getters_agree() {
     socket.set_max_message_size(Some(9)).unwrap();
     assert_eq!((socket.send_hwm(), socket.recv_hwm(), socket.linger()), (7, 0, Some(ms(5))));
     assert_eq!((&socket.routing_id()[..], socket.max_message_size()), (&b"me"[..], Some(9)));
-    for (name, value) in [("colour", "x"), ("X-", "x"), ("X-a", ""), (&format!("X-{}", "a".repeat(254)), "x")] {
+    let (long, large) = (format!("X-{}", "a".repeat(254)), "a".repeat(32_768));
+    for (name, value) in
+        [("colour", "x"), ("X-", "x"), ("X-a", ""), (&long, "x"), ("X-a b", "x"), ("X-a\0", "x"), ("X-a", &large)]
+    {
         assert_kind(socket.set_metadata(name, value.to_owned()), ErrorKind::InvalidArgument);
     }
 }
@@ -248,5 +251,47 @@ fn a_full_queue_is_no_silence() {
     assert!(event.is_err(), "{event:?}");
     for n in 0..100 {
         assert_eq!(recv_text(&pull), [n.to_string()]);
+    }
+}
+
+// ---- frames per message --------------------------------------------------------------------------------
+
+#[test]
+fn a_message_of_too_many_frames_is_refused_where_it_is_sent() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let (pull, push) = context.pair(transport, SocketType::Pull, SocketType::Push);
+        push.set_max_frames(3).unwrap();
+        assert_kind(push.send(["1", "2", "3", "4"]), ErrorKind::TooManyFrames);
+        send(&push, ["1", "2", "3"]);
+        assert_eq!(recv(&pull).len(), 3);
+    }
+}
+
+#[test]
+fn a_message_of_very_many_frames_arrives() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let (pull, push) = context.pair(transport, SocketType::Pull, SocketType::Push);
+        assert_eq!(push.max_frames(), 1_000_000);
+        send(&push, (0..200_000).map(|_| "x").collect::<Message>());
+        assert_eq!(recv(&pull).len(), 200_000);
+    }
+}
+
+#[test]
+fn a_peer_that_sends_more_frames_than_the_limit_is_disconnected() {
+    let context = TestContext::new();
+    for transport in NETWORKS {
+        let (pull, push) = (context.socket(SocketType::Pull), context.socket(SocketType::Push));
+        pull.set_max_frames(1).unwrap();
+        transport.join(&pull, &push);
+        let monitor = pull.monitor().unwrap();
+        // What an envelope may add is let through.
+        send(&push, (0..256).map(|_| "x").collect::<Message>());
+        assert_eq!(recv(&pull).len(), 256);
+        send(&push, (0..257).map(|_| "x").collect::<Message>());
+        await_event(&monitor, EventKind::Disconnected);
+        assert_silent(&pull);
     }
 }

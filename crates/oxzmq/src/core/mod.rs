@@ -357,6 +357,9 @@ impl State {
 
     #[inline]
     fn pattern_send(&mut self, message: &mut Message) -> Result<(), NotSent> {
+        if message.len() > self.peers.options.max_frames as usize {
+            return Err(NotSent::Refused(ErrorKind::TooManyFrames));
+        }
         self.pattern.send(&mut self.peers, message)
     }
 
