@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
+use oxzmq_proto::SocketType;
 
 use crate::core::Core;
 use crate::error::{Error, ErrorKind, Result};
@@ -34,11 +35,14 @@ struct Settings {
     send_hwm: usize,
     recv_hwm: usize,
     routing_id: Bytes,
+    /// Changes of subscription and group mean something to it.
+    hears_changes: bool,
 }
 
 impl Settings {
-    fn of(options: &Options) -> Self {
+    fn of(options: &Options, socket_type: SocketType) -> Self {
         Self {
+            hears_changes: matches!(socket_type, SocketType::Pub | SocketType::Xpub | SocketType::Radio),
             send_hwm: options.send_hwm as usize,
             recv_hwm: options.recv_hwm as usize,
             routing_id: options.routing_id.clone(),
@@ -123,7 +127,7 @@ fn both(send_hwm: usize, recv_hwm: usize) -> usize {
 }
 
 pub(crate) fn bind(core: &Arc<Core>, name: &str) -> Result<()> {
-    let settings = core.options(Settings::of);
+    let settings = core.options(|options| Settings::of(options, core.socket_type));
     let waiting = {
         let mut registry = core.context.inproc.lock();
         if registry.bound.get(name).is_some_and(|binder| binder.core.strong_count() > 0) {
@@ -149,7 +153,8 @@ pub(crate) fn unbind(core: &Core, name: &str) {
 
 /// Connects, at once or when somebody binds the name, and returns the connecter's peer.
 pub(crate) fn connect(core: &Arc<Core>, name: &str, routing_id: Bytes) -> Result<PeerId> {
-    let (settings, conflate) = core.options(|options| (Settings::of(options), options.conflates(core.socket_type)));
+    let (settings, conflate) =
+        core.options(|options| (Settings::of(options, core.socket_type), options.conflates(core.socket_type)));
     let outbound = Arc::new(Queue::new(settings.send_hwm, conflate));
     let inbound = Arc::new(Queue::new(settings.recv_hwm, conflate));
     let binder_end = End::new(core);
@@ -199,7 +204,8 @@ fn join(half: Half, binder: &Arc<Core>, settings: &Settings) {
     let _ = connecter_end.id.set(id);
     let _ = connecter_end.settings.set(connecter.clone());
     let far: Arc<dyn FarEnd> = Arc::clone(&connecter_end) as _;
-    let peer = Peer::new(inbound, outbound, far, to_binder);
+    let mut peer = Peer::new(inbound, outbound, far, to_binder);
+    peer.hears_changes = connecter.hears_changes;
     let Some(binder_id) = binder.attach(peer, None) else {
         // The binder closed this very moment: as if it had closed a moment later.
         if let Some(core) = core.upgrade() {
@@ -216,7 +222,7 @@ fn join(half: Half, binder: &Arc<Core>, settings: &Settings) {
     binder.link(binder_id, &connecter.routing_id, None);
     let connecter_core = core.upgrade().filter(|core| core.has_peer(id));
     if let Some(core) = &connecter_core {
-        core.set_recv_capacity(id, to_connecter);
+        core.set_far_end(id, to_connecter, settings.hears_changes);
         core.link(id, &settings.routing_id, None);
         if room {
             core.peer_writable(id);

@@ -106,6 +106,21 @@ struct State {
     dropped: u64,
     wakers: Vec<Waker>,
     reader_gone: bool,
+    /// The last event has been read.
+    over: bool,
+}
+
+impl State {
+    fn next(&mut self) -> Option<Result<Event>> {
+        match self.events.pop_front() {
+            Some(event) => {
+                self.over = event.kind == EventKind::Stopped;
+                Some(Ok(event))
+            }
+            None if self.over => Some(Err(ErrorKind::Closed.into())),
+            None => None,
+        }
+    }
 }
 
 /// The socket's end.
@@ -141,15 +156,16 @@ pub(crate) fn channel() -> (Sender, Monitor) {
 }
 
 impl Monitor {
-    /// Waits for the next event. After [`EventKind::Stopped`] none comes, so do not wait again.
+    /// Waits for the next event. The last one is [`EventKind::Stopped`]: the socket was closed, its context shut
+    /// down, or it got another monitor.
     ///
     /// # Errors
-    /// None at present; the `Result` is there for the calls' likeness with sockets.
+    /// [`ErrorKind::Closed`] after the last event.
     pub fn recv(&self) -> Result<Event> {
         let mut state = self.0.state.lock();
         loop {
-            if let Some(event) = state.events.pop_front() {
-                return Ok(event);
+            if let Some(next) = state.next() {
+                return next;
             }
             self.0.arrived.wait(&mut state);
         }
@@ -158,20 +174,20 @@ impl Monitor {
     /// The next event, if there is one.
     ///
     /// # Errors
-    /// [`ErrorKind::WouldBlock`] when there is none yet.
+    /// [`ErrorKind::WouldBlock`] when there is none yet, [`ErrorKind::Closed`] after the last one.
     pub fn try_recv(&self) -> Result<Event> {
-        self.0.state.lock().events.pop_front().ok_or_else(|| ErrorKind::WouldBlock.into())
+        self.0.state.lock().next().unwrap_or_else(|| Err(ErrorKind::WouldBlock.into()))
     }
 
     /// Waits for the next event until `deadline`.
     ///
     /// # Errors
-    /// [`ErrorKind::TimedOut`] when none came.
+    /// [`ErrorKind::TimedOut`] when none came, [`ErrorKind::Closed`] after the last one.
     pub fn recv_deadline(&self, deadline: Instant) -> Result<Event> {
         let mut state = self.0.state.lock();
         loop {
-            if let Some(event) = state.events.pop_front() {
-                return Ok(event);
+            if let Some(next) = state.next() {
+                return next;
             }
             if self.0.arrived.wait_until(&mut state, deadline).timed_out() && state.events.is_empty() {
                 return Err(ErrorKind::TimedOut.into());
@@ -180,6 +196,9 @@ impl Monitor {
     }
 
     /// Waits for the next event without blocking the thread. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Closed`] after the last event.
     pub fn recv_async(&self) -> impl Future<Output = Result<Event>> + Send + '_ {
         NextEvent(self)
     }
@@ -205,8 +224,8 @@ impl Future for NextEvent<'_> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.0.0.state.lock();
-        if let Some(event) = state.events.pop_front() {
-            return Poll::Ready(Ok(event));
+        if let Some(next) = state.next() {
+            return Poll::Ready(next);
         }
         if !state.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
             state.wakers.push(cx.waker().clone());

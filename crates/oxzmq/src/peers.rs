@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
-use oxzmq_proto::{Message, Properties};
+use oxzmq_proto::{Frame, Kind, Message, Properties};
 use smallvec::SmallVec;
 
 use crate::options::Options;
@@ -58,6 +58,10 @@ pub(crate) struct Peer {
     pub(crate) properties: Option<Arc<Properties>>,
     /// There is somebody behind the queues now (a connection may be down and come back).
     pub(crate) linked: bool,
+    /// There has never been anybody behind them yet.
+    pub(crate) fresh: bool,
+    /// Understands subscriptions and groups: over a network every peer that is sent any does.
+    pub(crate) hears_changes: bool,
     /// Gone for good: only messages already received are left.
     pub(crate) gone: bool,
     /// Not admitted by the pattern (a second PAIR peer, a duplicate routing id): its messages are never
@@ -87,6 +91,8 @@ impl Peer {
             routing_id: Bytes::new(),
             properties: None,
             linked: false,
+            fresh: true,
+            hears_changes: true,
             gone: false,
             refused: false,
             readable: false,
@@ -97,6 +103,11 @@ impl Peer {
             read: 0,
             report_every: report_every(recv_capacity),
         }
+    }
+
+    /// Messages received and not yet read.
+    pub(crate) fn unread(&self) -> usize {
+        self.inbox.len() + self.inbound.len()
     }
 
     pub(crate) fn set_recv_capacity(&mut self, capacity: usize) {
@@ -227,6 +238,11 @@ impl Peers {
         self.ids().filter(|&id| self.get(id).is_some_and(|peer| peer.linked && !peer.gone)).collect()
     }
 
+    /// Peers that a message may be queued for: somebody is behind them, or will be for the first time.
+    pub(crate) fn reachable(&self) -> Vec<PeerId> {
+        self.ids().filter(|&id| self.get(id).is_some_and(|peer| (peer.linked || peer.fresh) && !peer.gone)).collect()
+    }
+
     /// Peers that are not gone, reachable or not.
     pub(crate) fn live(&self) -> usize {
         self.slots.iter().filter(|slot| slot.peer.as_ref().is_some_and(|peer| !peer.gone)).count()
@@ -268,6 +284,18 @@ impl Peers {
             let far = Arc::clone(&peer.far);
             self.wakes.0.push(Wake::Data(far));
         }
+    }
+
+    /// Tells a peer of a change of subscription or group, if that is of any interest to it.
+    pub(crate) fn tell(&mut self, id: PeerId, kind: Kind, topic: Frame) {
+        if self.get(id).is_some_and(|peer| peer.hears_changes) {
+            self.push_over(id, Message::subscription(kind, topic));
+        }
+    }
+
+    /// Takes back what is queued for a peer.
+    pub(crate) fn take_unsent(&mut self, id: PeerId) -> VecDeque<Message> {
+        self.get(id).map_or_else(VecDeque::new, |peer| peer.outbound.clear())
     }
 
     /// True when [`Peers::push`] would succeed.

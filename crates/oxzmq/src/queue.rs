@@ -282,13 +282,11 @@ impl Queue {
         inner.wake_producer()
     }
 
-    /// Drops what is queued (stale subscriptions before a reconnect).
-    pub(crate) fn clear(&self) {
+    /// Takes back what is queued.
+    pub(crate) fn clear(&self) -> VecDeque<Message> {
         let mut inner = self.inner.lock();
         inner.bytes = 0;
-        let items = std::mem::take(&mut inner.items);
-        drop(inner);
-        drop(items); // perhaps many: not under the lock
+        std::mem::take(&mut inner.items)
     }
 
     /// No more pushes are accepted; what is queued can still be taken.

@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result, SendError};
 use crate::monitor::{self, Monitor};
 use crate::options::Options;
 use crate::pattern;
+use crate::peers::PeerId;
 
 /// A ZeroMQ socket: sends and receives whole messages to and from any number of peers, connects in the
 /// background, queues, and reconnects by itself.
@@ -83,12 +84,13 @@ impl Socket {
     ///
     /// Forms: `tcp://host:port` (host `*`, an address, an interface or a name; port `*` for any),
     /// `ipc://path`, `ipc://@abstract`, `ipc://*` (a private path), `inproc://name`. Options set before apply.
+    /// A path behind a port means nothing and is left out, as libzmq does.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidEndpoint`], [`ErrorKind::UnknownTransport`], [`ErrorKind::AddressInUse`],
     /// [`ErrorKind::NoDevice`], [`ErrorKind::AddressNotAvailable`], [`ErrorKind::NotFound`] or
     /// [`ErrorKind::PermissionDenied`] for an IPC path, [`ErrorKind::NameTooLong`],
-    /// [`ErrorKind::Terminated`].
+    /// [`ErrorKind::TooManySockets`], [`ErrorKind::Terminated`].
     pub fn bind(&self, endpoint: &str) -> Result<String> {
         endpoints::bind(&self.core, endpoint)
     }
@@ -102,6 +104,7 @@ impl Socket {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidEndpoint`], [`ErrorKind::UnknownTransport`], [`ErrorKind::NameTooLong`],
+    /// [`ErrorKind::TooManySockets`] when the system has no descriptor left for the socket's own use,
     /// [`ErrorKind::Terminated`].
     pub fn connect(&self, endpoint: &str) -> Result<()> {
         endpoints::connect(&self.core, endpoint).map(drop)
@@ -323,13 +326,44 @@ impl Socket {
         Ok(monitor)
     }
 
+    /// ROUTER: whether the queue to the peer with this routing id has room.
+    ///
+    /// # Errors
+    /// [`ErrorKind::HostUnreachable`] when there is none, [`ErrorKind::NotSupported`] for other types.
+    pub fn has_room_for(&self, routing_id: &[u8]) -> Result<bool> {
+        if self.core.socket_type != SocketType::Router {
+            return Err(ErrorKind::NotSupported.into());
+        }
+        self.core.with_peers(|peers| {
+            let known = |id: &PeerId| peers.get(*id).is_some_and(|peer| peer.routing_id == routing_id && !peer.gone);
+            let id = peers.ids().find(known).ok_or(ErrorKind::HostUnreachable)?;
+            Ok(peers.has_room(id))
+        })
+    }
+
+    /// For each peer, the messages queued to it and those received from it and not read yet.
+    pub fn queue_depths(&self) -> Vec<(usize, usize)> {
+        self.core.with_peers(|peers| {
+            let live = peers.ids().filter_map(|id| peers.get(id)).filter(|peer| !peer.gone);
+            live.map(|peer| (peer.outbound.len(), peer.unread())).collect()
+        })
+    }
+
     /// Numbers about the socket.
     pub fn stats(&self) -> SocketStats {
         self.core.with_peers(|peers| SocketStats { peers: peers.live(), dropped: peers.dropped })
     }
 
-    /// Closes the socket; the same as dropping it.
-    pub fn close(self) {}
+    /// Closes the socket, as dropping it does, while others may still hold it: their calls fail with
+    /// [`ErrorKind::Closed`], also those that wait at this moment. Closing twice does nothing.
+    pub fn close(&self) {
+        // Peers first: closing them decides what lingers. Endpoints after: they stop what needs no more.
+        if self.core.start_closing() {
+            endpoints::close_all(&self.core);
+            self.core.set_monitor(None);
+            self.core.context.socket_closed(self.core.id);
+        }
+    }
 
     fn set(&self, write: impl FnOnce(&mut Options)) -> Result<()> {
         self.core.set_options(|options| {
@@ -345,12 +379,7 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // Peers first: closing them decides what lingers. Endpoints after: they stop what needs no more.
-        if self.core.start_closing() {
-            endpoints::close_all(&self.core);
-            self.core.set_monitor(None);
-            self.core.context.socket_closed(self.core.id);
-        }
+        self.close();
     }
 }
 
@@ -427,6 +456,10 @@ options! {
     /// Largest frame accepted from a peer, in bytes; a larger one closes its connection. `None` (the
     /// default) without limit. ZMQ_MAXMSGSIZE.
     set_max_message_size, max_message_size: Option<u64> = max_message_size;
+    /// Most frames of one message; default 1,000,000. Sending more fails with [`ErrorKind::TooManyFrames`], and a
+    /// peer that sends more (and 255 more for envelopes) is disconnected: a frame takes two octets on the wire and
+    /// forty in memory. For sending it takes effect at once.
+    set_max_frames, max_frames: u32 = max_frames;
     /// Time between PINGs to each peer; `None` (the default) sends none. ZMQ_HEARTBEAT_IVL.
     set_heartbeat_interval, heartbeat_interval: Option<Duration> = heartbeat_interval;
     /// How long after a PING a peer may be silent before its connection is closed; `None` (the default) as
@@ -567,24 +600,43 @@ impl Socket {
     }
 
     /// Adds a property that peers see on this socket's messages (`Properties::get`): the name must begin
-    /// with `X-` and have at most 255 bytes. The first value of a name stays. ZMQ_METADATA.
+    /// with `X-`, go on with letters, digits, `-`, `_`, `.` and `+`, and have at most 255 bytes. All names and values
+    /// together have at most 32,768 bytes, because they travel in one command of the handshake. The first value of a
+    /// name stays. ZMQ_METADATA.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] for a name of another form or an empty value,
+    /// [`ErrorKind::InvalidArgument`] for a name of another form, an empty value or too much of it,
     /// [`ErrorKind::Terminated`].
     pub fn set_metadata(&self, name: &str, value: impl Into<Bytes>) -> Result<()> {
         let value = value.into();
-        if !name.starts_with("X-") || name.len() < 3 || name.len() > 255 || value.is_empty() {
-            let why = format!("metadata `{name}`: a name is X- and 1 to 253 more bytes, and the value is not empty");
-            return Err(invalid(why));
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.+".contains(&b);
+        if !name.starts_with("X-") || !(3..=255).contains(&name.len()) || !name.bytes().all(allowed) {
+            return Err(invalid(format!(
+                "metadata `{}`: a name is X- and 1 to 253 letters, digits, -, _, . and +",
+                name.escape_debug()
+            )));
         }
-        self.set(|options| {
-            if !options.metadata.iter().any(|(known, _)| known == name) {
-                options.metadata.push((name.to_owned(), value));
+        if value.is_empty() {
+            return Err(invalid(format!("metadata `{name}`: the value is empty")));
+        }
+        self.core.set_options(|options| {
+            let known = options.metadata.iter();
+            if known.clone().any(|(known, _)| known == name) {
+                return Ok(());
             }
+            let size: usize = known.map(|(name, value)| name.len() + value.len()).sum();
+            if size + name.len() + value.len() > MAX_METADATA {
+                let why = format!("metadata `{name}`: names and values together would exceed {MAX_METADATA} bytes");
+                return Err(invalid(why));
+            }
+            options.metadata.push((name.to_owned(), value));
+            Ok(())
         })
     }
 }
+
+/// Half of what peers take as one handshake command: the rest is for what every socket says of itself.
+const MAX_METADATA: usize = 32_768;
 
 fn check_routing_id(routing_id: &[u8]) -> Result<()> {
     if (1..=255).contains(&routing_id.len()) {

@@ -156,3 +156,24 @@ fn a_full_dish_misses_messages_unless_nodrop_says_otherwise() {
     assert_kind(radio.try_send(in_group("news", "c")), ErrorKind::WouldBlock);
     assert_eq!(drain(&dish), ["a", "b"].map(Message::from));
 }
+
+#[test]
+fn what_a_poll_has_found_does_not_outlive_the_membership() {
+    let context = TestContext::new();
+    let (radio, dish) = context.inproc_pair(SocketType::Radio, SocketType::Dish);
+    dish.join("a").unwrap();
+    dish.join("b").unwrap();
+    send(&radio, in_group("a", "left"));
+    send(&radio, in_group("b", "joined"));
+    assert!(is_readable(&dish));
+    dish.leave("a").unwrap();
+    assert_eq!(drain(&dish), [Message::from("joined")]);
+}
+
+#[test]
+fn groups_mean_nothing_to_a_socket_that_is_no_radio() {
+    let context = TestContext::new();
+    let (pull, dish) = context.inproc_pair(SocketType::Pull, SocketType::Dish);
+    dish.join("a").unwrap();
+    assert!(drain(&pull).is_empty());
+}

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::time::Instant;
 
 use common::*;
-use oxzmq::{EventKind, EventKind::*, Message, Monitor, SocketType};
+use oxzmq::{ErrorKind, EventKind, EventKind::*, Message, Monitor, SocketType};
 
 /// The kinds of the next events.
 fn kinds(monitor: &Monitor, count: usize) -> Vec<EventKind> {
@@ -186,4 +186,25 @@ fn a_task_can_wait_for_events() {
         socket.bind("tcp://127.0.0.1:*").unwrap();
         assert_eq!(waiting.join().unwrap(), Listening);
     });
+}
+
+#[test]
+fn after_the_last_event_there_is_none_to_wait_for() {
+    let context = TestContext::new();
+    let socket = context.socket(SocketType::Pull);
+    let (first, second) = (socket.monitor().unwrap(), socket.monitor().unwrap());
+    assert_eq!(first.recv().unwrap().kind, Stopped, "a socket has one monitor");
+    assert_kind(first.recv(), ErrorKind::Closed);
+    assert_kind(second.try_recv(), ErrorKind::WouldBlock);
+    let waiting = std::thread::spawn(move || {
+        let last = second.recv().unwrap().kind;
+        (last, second)
+    });
+    context.shutdown();
+    let (last, second) = waiting.join().unwrap();
+    assert_eq!(last, Stopped);
+    assert_kind(second.recv(), ErrorKind::Closed);
+    assert_kind(second.try_recv(), ErrorKind::Closed);
+    assert_kind(second.recv_deadline(soon()), ErrorKind::Closed);
+    assert_kind(block_on(second.recv_async()), ErrorKind::Closed);
 }

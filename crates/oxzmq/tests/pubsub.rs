@@ -3,11 +3,15 @@
 mod common;
 
 use common::*;
-use oxzmq::{ErrorKind, Message, Socket, SocketType};
+use oxzmq::{ErrorKind, EventKind, Message, Socket, SocketType};
 
 /// XPUB and SUB over inproc, where subscriptions arrive before `subscribe` returns.
 fn xpub_and_sub(context: &TestContext) -> (Socket, Socket) {
-    context.inproc_pair(SocketType::Xpub, SocketType::Sub)
+    xpub_and_sub_of(context, SocketType::Sub)
+}
+
+fn xpub_and_sub_of(context: &TestContext, subscriber: SocketType) -> (Socket, Socket) {
+    context.inproc_pair(SocketType::Xpub, subscriber)
 }
 
 fn notifications(xpub: &Socket) -> Vec<String> {
@@ -324,5 +328,125 @@ fn thousands_of_subscriptions_work() {
     for n in [0, 77, 4999] {
         publisher.send(format!("topic-{n}-x")).unwrap();
         assert_eq!(recv(&subscriber), Message::from(format!("topic-{n}-x")));
+    }
+}
+
+#[test]
+fn what_xsub_sends_before_there_is_a_publisher_waits_for_it() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let place = Place::new(transport);
+        let xsub = context.connected(SocketType::Xsub, place.endpoint());
+        send(&xsub, "hello");
+        send(&xsub, "\u{1}topic");
+        send(&xsub, ["two", "frames"]);
+        let xpub = context.socket(SocketType::Xpub);
+        xpub.bind(place.endpoint()).unwrap();
+        let mut told: Vec<_> = (0..3).map(|_| recv_text(&xpub)).collect();
+        // A connection begins with all subscriptions there are then.
+        let topic = told.iter().position(|told| told[0] == "\u{1}topic").expect("the subscription");
+        told.remove(topic);
+        assert_eq!(told, [&["hello"][..], &["two", "frames"]], "{transport:?}");
+    }
+}
+
+#[test]
+fn what_xsub_sends_while_its_publisher_is_away_is_lost() {
+    let context = TestContext::new();
+    for transport in NETWORKS {
+        let place = Place::new(transport);
+        let xpub = context.socket(SocketType::Xpub);
+        xpub.bind(place.endpoint()).unwrap();
+        let xsub = context.socket(SocketType::Xsub);
+        connect_and_wait(&xsub, &xpub, place.endpoint());
+        let monitor = xsub.monitor().unwrap();
+        drop(xpub);
+        await_event(&monitor, EventKind::ConnectRetried);
+        send(&xsub, "lost");
+        let xpub = context.socket(SocketType::Xpub);
+        xpub.bind(place.endpoint()).unwrap();
+        await_event(&monitor, EventKind::HandshakeSucceeded);
+        send(&xsub, "arrives");
+        assert_eq!(recv(&xpub), Message::from("arrives"), "{transport:?}");
+    }
+}
+
+#[test]
+fn leading_frames_that_look_like_subscriptions_are_and_the_rest_is_a_message() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let (xpub, xsub) = context.pair(transport, SocketType::Xpub, SocketType::Xsub);
+        xpub.set_xpub_verboser(true).unwrap();
+        for (sent, told) in [
+            (&["\u{1}a", "data"][..], &[&["\u{1}a"][..], &["data"]][..]),
+            (&["\u{1}a", "\u{1}b"], &[&["\u{1}a"], &["\u{1}b"]]),
+            (&["x", "\u{1}b"], &[&["x", "\u{1}b"]]),
+            (&["\u{1}a", "x", "\u{1}b"], &[&["\u{1}a"], &["x", "\u{1}b"]]),
+            (&["\u{1}a", ""], &[&["\u{1}a"], &[""]]),
+            (&["", "\u{1}b"], &[&["", "\u{1}b"]]),
+        ] {
+            send(&xsub, sent.iter().copied().collect::<Message>());
+            for told in told {
+                assert_eq!(recv_text(&xpub), *told, "{transport:?} {sent:?}");
+            }
+        }
+        assert_silent(&xpub);
+    }
+}
+
+#[test]
+fn subscriptions_in_one_message_of_very_many_frames_are_taken_in_linear_time() {
+    let context = TestContext::new();
+    let (xpub, xsub) = xpub_and_sub_of(&context, SocketType::Xsub);
+    xsub.send((0..300_000).map(|n| format!("\u{1}{}", n % 10)).collect::<Message>()).unwrap();
+    assert_eq!(notifications(&xpub).len(), 10);
+}
+
+#[test]
+fn an_xpub_that_does_not_read_keeps_a_bounded_number_of_its_peers_messages() {
+    let context = TestContext::new();
+    let (xpub, xsub) = (context.socket(SocketType::Xpub), context.socket(SocketType::Xsub));
+    xpub.set_recv_hwm(10).unwrap();
+    xsub.set_send_hwm(10).unwrap();
+    Transport::Inproc.join(&xpub, &xsub);
+    xsub.send("\u{1}a").unwrap();
+    (0..1000).for_each(|n| xsub.send(format!("{n}")).unwrap());
+    xpub.send("a").unwrap();
+    assert_eq!(recv(&xsub), Message::from("a"), "the subscription came before and holds");
+    let got = drain(&xpub);
+    let most = 1 + 10 + 20; // the subscription, ten taken, and a queue of both ends' marks
+    assert!((20..=most).contains(&got.len()), "{}", got.len());
+    assert_eq!((&got[0], &got[20]), (&Message::from("\u{1}a"), &Message::from("19")), "in order");
+    xsub.send("room again").unwrap();
+    assert_eq!(recv(&xpub), Message::from("room again"));
+    (0..1000).for_each(|n| xsub.send(format!("{n}")).unwrap());
+    drop(xsub);
+    let got = drain(&xpub);
+    assert!((20..=most).contains(&got.len()), "{}: what it had sent before it left", got.len());
+    assert_eq!(got.last(), Some(&Message::from("\0a")), "and that it left");
+}
+
+#[test]
+fn what_a_poll_has_found_is_filtered_by_the_subscriptions_of_the_receive() {
+    let context = TestContext::new();
+    let (publisher, subscriber) = context.inproc_pair(SocketType::Pub, SocketType::Sub);
+    subscriber.subscribe("a").unwrap();
+    subscriber.subscribe("b").unwrap();
+    publisher.send("a").unwrap();
+    publisher.send("b").unwrap();
+    assert!(is_readable(&subscriber));
+    subscriber.unsubscribe("a").unwrap();
+    assert_eq!(drain(&subscriber), [Message::from("b")]);
+}
+
+#[test]
+fn subscriptions_mean_nothing_to_a_socket_that_is_no_publisher() {
+    let context = TestContext::new();
+    for order in [Order::BindFirst, Order::ConnectFirst] {
+        let (pull, sub) = (context.socket(SocketType::Pull), context.socket(SocketType::Sub));
+        sub.subscribe("before").unwrap();
+        Transport::Inproc.join_in(order, &pull, &sub);
+        sub.subscribe("after").unwrap();
+        assert!(drain(&pull).is_empty());
     }
 }

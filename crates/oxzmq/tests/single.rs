@@ -248,3 +248,13 @@ fn server_and_peer_are_always_ready_to_send_and_client_is_not() {
         assert_eq!(!poller.wait(Some(ms(0))).unwrap().is_empty(), ready, "{socket_type}");
     }
 }
+
+#[test]
+fn a_routing_id_stays_with_the_socket_that_it_is_of() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let (pull, push) = context.pair(transport, SocketType::Pull, SocketType::Push);
+        send(&push, to(7, "not for you"));
+        assert_eq!(recv(&pull).routing_id(), 0, "{transport:?}");
+    }
+}

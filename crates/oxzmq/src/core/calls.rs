@@ -93,11 +93,15 @@ impl Core {
         result
     }
 
-    /// What a received message tells about its peer is not for the next one; a RADIO's group is kept with it.
+    /// What a received message tells about its peer is not for the next one; a RADIO's group is kept with it, and
+    /// SERVER and PEER send to the one they got it from.
     #[inline]
     fn forget_origin(&self, message: &mut Message) {
         if self.socket_type != SocketType::Radio {
             message.set_properties(None);
+        }
+        if !matches!(self.socket_type, SocketType::Server | SocketType::Peer) {
+            message.set_routing_id(0);
         }
     }
 

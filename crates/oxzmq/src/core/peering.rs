@@ -67,6 +67,7 @@ impl Core {
         self.update(|state| {
             let Some(peer) = state.peers.get_mut(id) else { return };
             peer.linked = true;
+            peer.fresh = false;
             peer.properties = properties;
             // A routing id that the connection was given, or kept from its first handshake, stays.
             if peer.routing_id.is_empty() {
@@ -78,9 +79,11 @@ impl Core {
 
     /// The connection behind a peer is down and may come back.
     pub(crate) fn unlink(&self, id: PeerId) {
-        if let Some(peer) = self.state.lock().peers.get_mut(id) {
+        self.update(|state| {
+            let Some(peer) = state.peers.get_mut(id) else { return };
             peer.linked = false;
-        }
+            state.pattern.unlinked(&mut state.peers, id);
+        });
     }
 
     /// A peer is gone for good; what it sent can still be read.
@@ -121,9 +124,11 @@ impl Core {
         state.phase != Phase::Closed && state.peers.get(id).is_some_and(|peer| !peer.gone)
     }
 
-    pub(crate) fn set_recv_capacity(&self, id: PeerId, capacity: usize) {
+    /// What is known of a peer's far end once there is one.
+    pub(crate) fn set_far_end(&self, id: PeerId, recv_capacity: usize, hears_changes: bool) {
         if let Some(peer) = self.state.lock().peers.get_mut(id) {
-            peer.set_recv_capacity(capacity);
+            peer.set_recv_capacity(recv_capacity);
+            peer.hears_changes = hears_changes;
         }
     }
 

@@ -53,12 +53,13 @@ impl Pattern for Dish {
 
     fn linked(&mut self, peers: &mut Peers, id: PeerId) {
         self.properties.remove(&id); // those of the connection before
-        if let Some(peer) = peers.get(id) {
-            peer.outbound.clear(); // meant for the connection before
-        }
         for group in &self.groups {
-            peers.push_over(id, Message::subscription(Kind::Join, group.clone()));
+            peers.tell(id, Kind::Join, group.clone().into());
         }
+    }
+
+    fn unlinked(&mut self, peers: &mut Peers, id: PeerId) {
+        peers.take_unsent(id); // meant for that connection
     }
 
     fn detached(&mut self, peers: &mut Peers, id: PeerId) {
@@ -110,10 +111,12 @@ impl Pattern for Dish {
                 return refused("the group is not joined");
             }
             self.properties.values_mut().for_each(|known| drop(known.remove(&name)));
+            // Found while the group was joined.
+            drop(self.next.take_if(|next| next.group() == name));
         }
         let kind = if add { Kind::Join } else { Kind::Leave };
         for id in peers.linked() {
-            peers.push_over(id, Message::subscription(kind, group.clone()));
+            peers.tell(id, kind, group.clone());
         }
         Ok(())
     }

@@ -42,6 +42,9 @@ pub(crate) trait Pattern: Send {
     /// reconnection.
     fn linked(&mut self, _peers: &mut Peers, _id: PeerId) {}
 
+    /// There is nobody behind the peer's queues for now.
+    fn unlinked(&mut self, _peers: &mut Peers, _id: PeerId) {}
+
     /// The peer is gone for good. Messages already received from it can still be read.
     fn detached(&mut self, peers: &mut Peers, id: PeerId);
 

@@ -1,57 +1,126 @@
 //! PUB and XPUB (RFC 29): each message goes to every peer with a matching subscription; a peer whose
 //! queue is full misses it. XPUB also receives: subscriptions as they come, and its peers' own messages.
+//!
+//! Subscriptions take effect at once, whether or not the application reads. What waits for it is bounded: of a
+//! peer with a high-water mark of its own messages unread, nothing more is looked at until some are read; and
+//! notifications are dropped once they fill [`MAX_NOTIFIED`].
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use oxzmq_proto::{Frame, Kind, Message, Removed, SubscriptionIndex};
 
+use super::subscribe::{subscription, take_subscriptions};
 use super::{NotSent, Pattern, not_supported};
 use crate::error::Result;
 use crate::peers::{PeerId, Peers};
+
+/// Octets of notifications that wait to be received, each counted with [`NOTIFICATION`] more: room for about half
+/// a million.
+const MAX_NOTIFIED: usize = 64 << 20;
+
+/// What a notification takes besides its topic.
+const NOTIFICATION: usize = 128;
 
 pub(super) struct Publisher {
     /// XPUB: what subscribers say is for the application.
     receives: bool,
     subscriptions: SubscriptionIndex<PeerId>,
-    /// Notifications and user messages waiting to be received.
-    incoming: VecDeque<Message>,
+    incoming: Incoming,
     /// Scratch of one fan-out, kept for its capacity.
     targets: Vec<PeerId>,
 }
 
-/// A subscription in message form: a one, or a zero to cancel, and the topic.
-fn notification(subscribe: bool, topic: &[u8]) -> Message {
-    let mut body = Vec::with_capacity(topic.len() + 1);
-    body.push(u8::from(subscribe));
-    body.extend_from_slice(topic);
-    Message::single(body)
+/// Notifications and peers' own messages that wait to be received, in order of arrival.
+#[derive(Default)]
+struct Incoming {
+    /// With the peer whose own message it is; `None` for a notification.
+    waiting: VecDeque<(Option<PeerId>, Message)>,
+    /// How many of its own messages wait, for each peer that has any.
+    own: HashMap<PeerId, usize>,
+    /// Peers that are not looked at until some of theirs are read.
+    held: HashSet<PeerId>,
+    notified: usize,
+}
+
+impl Incoming {
+    /// A subscription in message form: a one, or a zero to cancel, and the topic. False when it was dropped.
+    fn notify(&mut self, subscribe: bool, topic: &[u8], from: Option<&Message>) -> bool {
+        let size = topic.len() + NOTIFICATION;
+        if self.notified + size > MAX_NOTIFIED {
+            return false;
+        }
+        self.notified += size;
+        let mut body = Vec::with_capacity(topic.len() + 1);
+        body.push(u8::from(subscribe));
+        body.extend_from_slice(topic);
+        let mut message = Message::single(body);
+        message.set_properties(from.and_then(Message::properties).cloned());
+        self.waiting.push_back((None, message));
+        true
+    }
+
+    fn push_own(&mut self, id: PeerId, message: Message) {
+        *self.own.entry(id).or_default() += 1;
+        self.waiting.push_back((Some(id), message));
+    }
+
+    /// True when a peer has as many of its own messages unread as `hwm` allows (zero is no limit).
+    fn holds(&mut self, id: PeerId, hwm: usize) -> bool {
+        let held = hwm > 0 && self.own.get(&id).is_some_and(|&own| own >= hwm);
+        if held {
+            self.held.insert(id);
+        }
+        held
+    }
+
+    /// The next one, and the peer that is worth another look now.
+    fn pop(&mut self) -> Option<(Message, Option<PeerId>)> {
+        let (id, message) = self.waiting.pop_front()?;
+        let Some(id) = id else {
+            self.notified -= message.byte_len() - 1 + NOTIFICATION;
+            return Some((message, None));
+        };
+        if let Some(own) = self.own.get_mut(&id) {
+            *own -= 1;
+            if *own == 0 {
+                self.own.remove(&id);
+            }
+        }
+        let held = self.held.remove(&id);
+        Some((message, held.then_some(id)))
+    }
 }
 
 impl Publisher {
     pub(super) fn new(receives: bool) -> Self {
-        Self { receives, subscriptions: SubscriptionIndex::new(), incoming: VecDeque::new(), targets: Vec::new() }
+        Self { receives, subscriptions: SubscriptionIndex::new(), incoming: Incoming::default(), targets: Vec::new() }
     }
 
-    fn handle(&mut self, peers: &Peers, id: PeerId, message: Message) {
+    fn handle(&mut self, peers: &mut Peers, id: PeerId, mut message: Message) {
         match message.kind() {
             Kind::Subscribe | Kind::Cancel => {
                 let subscribe = message.kind() == Kind::Subscribe;
                 self.change(peers, id, subscribe, message.first().map_or(&[], Frame::as_slice), &message);
             }
-            Kind::Data if matches!(message.first().and_then(|f| f.first()), Some(0 | 1)) => {
-                // The form that ZMTP 2.0 and 3.0 peers use. Each part that looks like a subscription is one.
-                for frame in message.frames() {
-                    if let Some((&first @ (0 | 1), topic)) = frame.split_first() {
-                        self.change(peers, id, first == 1, topic, &message);
+            Kind::Data => {
+                // The form that ZMTP 2.0 and 3.0 peers use.
+                if let Some(changes) = take_subscriptions(&mut message) {
+                    for (subscribe, topic) in changes.frames().iter().map(subscription) {
+                        self.change(peers, id, subscribe, topic, &changes);
+                    }
+                    if message.is_empty() {
+                        return;
                     }
                 }
+                if self.receives {
+                    self.incoming.push_own(id, message);
+                }
             }
-            Kind::Data if self.receives => self.incoming.push_back(message),
             _ => {}
         }
     }
 
-    fn change(&mut self, peers: &Peers, id: PeerId, subscribe: bool, topic: &[u8], from: &Message) {
+    fn change(&mut self, peers: &mut Peers, id: PeerId, subscribe: bool, topic: &[u8], from: &Message) {
         let options = &peers.options;
         let report = if subscribe {
             self.subscriptions.add(topic, id) || options.xpub_verbose_subscribe
@@ -59,10 +128,16 @@ impl Publisher {
             // A cancellation of what nobody subscribed is reported too.
             self.subscriptions.remove(topic, id) != Removed::Others || options.xpub_verbose_cancel
         };
-        if report && self.receives {
-            let mut message = notification(subscribe, topic);
-            message.set_properties(from.properties().cloned());
-            self.incoming.push_back(message);
+        if report && self.receives && !self.incoming.notify(subscribe, topic, Some(from)) {
+            peers.dropped += 1;
+        }
+    }
+
+    /// At once, in whichever thread brought them: a publisher that only sends must still see subscriptions.
+    fn take_all(&mut self, peers: &mut Peers, id: PeerId, hwm: usize) {
+        let mut message = Message::new();
+        while !self.incoming.holds(id, hwm) && peers.pop(id, &mut message) {
+            self.handle(peers, id, std::mem::take(&mut message));
         }
     }
 
@@ -95,23 +170,23 @@ impl Pattern for Publisher {
 
     fn detached(&mut self, peers: &mut Peers, id: PeerId) {
         self.readable(peers, id);
+        // Of one that is held the rest is in its queue, which is bounded.
+        if self.incoming.held.remove(&id) {
+            self.take_all(peers, id, 0);
+        }
         let Self { subscriptions, incoming, receives, .. } = self;
         let report = *receives;
         let every = peers.options.xpub_verbose_cancel;
         subscriptions.remove_key(id, |topic, last| {
-            if report && (last || every) {
-                incoming.push_back(notification(false, topic));
+            if report && (last || every) && !incoming.notify(false, topic, None) {
+                peers.dropped += 1;
             }
         });
         peers.remove(id);
     }
 
     fn readable(&mut self, peers: &mut Peers, id: PeerId) {
-        // At once, in whichever thread brought them: a publisher that only sends must still see them.
-        let mut message = Message::new();
-        while peers.pop(id, &mut message) {
-            self.handle(peers, id, std::mem::take(&mut message));
-        }
+        self.take_all(peers, id, peers.options.recv_hwm as usize);
     }
 
     fn send(&mut self, peers: &mut Peers, message: &mut Message) -> Result<(), NotSent> {
@@ -131,12 +206,16 @@ impl Pattern for Publisher {
         Ok(())
     }
 
-    fn recv(&mut self, _: &mut Peers, message: &mut Message) -> Result<bool> {
+    fn recv(&mut self, peers: &mut Peers, message: &mut Message) -> Result<bool> {
         if !self.receives {
             return not_supported();
         }
-        let next = self.incoming.pop_front();
-        Ok(next.map(|next| *message = next).is_some())
+        let Some((next, held)) = self.incoming.pop() else { return Ok(false) };
+        *message = next;
+        if let Some(id) = held {
+            self.readable(peers, id);
+        }
+        Ok(true)
     }
 
     fn can_send(&mut self, _: &mut Peers) -> bool {
@@ -148,6 +227,6 @@ impl Pattern for Publisher {
     }
 
     fn can_recv(&mut self, _: &mut Peers) -> bool {
-        !self.incoming.is_empty()
+        !self.incoming.waiting.is_empty()
     }
 }

@@ -40,6 +40,10 @@ impl<P: Pattern> Pattern for Single<P> {
         self.pattern.linked(peers, id);
     }
 
+    fn unlinked(&mut self, peers: &mut Peers, id: PeerId) {
+        self.pattern.unlinked(peers, id);
+    }
+
     fn detached(&mut self, peers: &mut Peers, id: PeerId) {
         self.pattern.detached(peers, id);
     }

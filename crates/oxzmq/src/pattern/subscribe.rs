@@ -2,7 +2,8 @@
 //! XSUB's are messages that the application sends, and it receives whatever the publishers send.
 //!
 //! Subscriptions go to a publisher when it is linked, all of them, and one by one as they change. While a
-//! connection is down nothing is queued for it, so changing subscriptions costs no memory meanwhile.
+//! connection is down nothing is queued for it, so changing subscriptions costs no memory meanwhile. What an
+//! application sends to a publisher that is yet to come waits for it, as with every other socket type.
 
 use oxzmq_proto::{Frame, Kind, Message, SubscriptionSet};
 
@@ -24,18 +25,10 @@ impl Subscriber {
         Self { filters, queue: FairQueue::default(), subscriptions: SubscriptionSet::new(), next: None }
     }
 
-    fn wants(&self, peers: &Peers, message: &Message) -> bool {
-        if !self.filters {
-            return true;
-        }
-        let topic = message.first().map_or(&[][..], Frame::as_slice);
-        self.subscriptions.matches(topic) != peers.options.invert_matching
-    }
-
     fn fetch(&mut self, peers: &mut Peers, message: &mut Message) -> bool {
         while self.queue.recv(peers, message).is_some() {
             // A publisher may send more than was asked for: ZMTP 1.0 ones send everything.
-            if message.kind() == Kind::Data && self.wants(peers, message) {
+            if message.kind() == Kind::Data && wants(self.filters, &self.subscriptions, peers, message) {
                 return true;
             }
         }
@@ -52,22 +45,55 @@ impl Subscriber {
         };
         if forward {
             for id in peers.linked() {
-                peers.push_over(id, Message::subscription(kind, topic.clone()));
+                peers.tell(id, kind, topic.clone());
             }
         }
+        // Found under the subscriptions there were before.
+        drop(self.next.take_if(|next| !wants(self.filters, &self.subscriptions, peers, next)));
     }
+}
+
+/// SUB: whether a message passes the filter.
+fn wants(filters: bool, subscriptions: &SubscriptionSet, peers: &Peers, message: &Message) -> bool {
+    if !filters {
+        return true;
+    }
+    let topic = message.first().map_or(&[][..], Frame::as_slice);
+    subscriptions.matches(topic) != peers.options.invert_matching
+}
+
+/// Takes the subscriptions off that a message begins with: frames of a one, or a zero to cancel, and the topic.
+///
+/// What follows the first other frame is the application's own, whatever it looks like.
+pub(super) fn take_subscriptions(message: &mut Message) -> Option<Message> {
+    let count = message.frames().iter().take_while(|frame| matches!(frame.first(), Some(0 | 1))).count();
+    if count == 0 {
+        return None;
+    }
+    let rest = message.split_off(count);
+    Some(std::mem::replace(message, rest))
+}
+
+/// One frame of those.
+pub(super) fn subscription(frame: &Frame) -> (bool, &[u8]) {
+    frame.split_first().map_or((false, &[]), |(&first, topic)| (first == 1, topic))
 }
 
 impl Pattern for Subscriber {
     fn attached(&mut self, _: &mut Peers, _: PeerId) {}
 
     fn linked(&mut self, peers: &mut Peers, id: PeerId) {
-        if let Some(peer) = peers.get(id) {
-            peer.outbound.clear(); // meant for the connection before
-        }
+        let waiting = peers.take_unsent(id);
         for topic in self.subscriptions.iter() {
-            peers.push_over(id, Message::subscription(Kind::Subscribe, topic));
+            peers.tell(id, Kind::Subscribe, topic.into());
         }
+        for message in waiting {
+            peers.push_over(id, message);
+        }
+    }
+
+    fn unlinked(&mut self, peers: &mut Peers, id: PeerId) {
+        peers.take_unsent(id); // meant for that connection
     }
 
     fn detached(&mut self, peers: &mut Peers, id: PeerId) {
@@ -82,16 +108,16 @@ impl Pattern for Subscriber {
         if self.filters {
             return Err(NotSent::Refused(ErrorKind::NotSupported));
         }
-        if matches!(message.first().and_then(|f| f.first()), Some(0 | 1)) {
-            for frame in std::mem::take(message) {
-                if let Some((&first @ (0 | 1), topic)) = frame.split_first() {
-                    self.change(peers, Frame::copy_from_slice(topic), first == 1);
-                }
+        if let Some(changes) = take_subscriptions(message) {
+            for (add, topic) in changes.frames().iter().map(subscription) {
+                self.change(peers, Frame::copy_from_slice(topic), add);
             }
-        } else {
-            for id in peers.linked() {
-                peers.push_or_drop(id, &mut message.clone());
+            if message.is_empty() {
+                return Ok(());
             }
+        }
+        for id in peers.reachable() {
+            peers.push_or_drop(id, &mut message.clone());
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use oxzmq_proto::{Control, Decoder, Encoder, Frame, Message, OutBuf, ProtocolError};
+use oxzmq_proto::{Control, Decoder, Encoder, Frame, Message, OutBuf, ProtocolError, SocketType};
 use parking_lot::Mutex;
 
 pub(crate) use self::send::Gathered;
@@ -336,6 +336,10 @@ impl Session {
             tx.out.shrink();
             tx.blocked = false;
             tx.broken = false;
+            if self.forgets_unsent() {
+                tx.encoded += tx.local.len();
+                tx.local.clear();
+            }
             rx.link = None;
             rx.decoder = None;
             rx.leftover = Vec::new();
@@ -358,6 +362,11 @@ impl Session {
         }
         self.deliver_rest(raw && self.notify && !asked_for);
         self.after_loss(&why);
+    }
+
+    /// What subscribers tell a publisher they tell the next connection anew.
+    fn forgets_unsent(&self) -> bool {
+        matches!(self.core.socket_type, SocketType::Sub | SocketType::Xsub | SocketType::Dish)
     }
 
     /// Hands over what was received before the loss, whatever the high-water mark says.

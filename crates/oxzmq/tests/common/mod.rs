@@ -346,6 +346,13 @@ pub fn fill_with(socket: &Socket, message: impl Fn(usize) -> Message) -> usize {
     unreachable!()
 }
 
+/// Whether a poller finds something to receive.
+pub fn is_readable(socket: &Socket) -> bool {
+    let mut poller = oxzmq::Poller::new();
+    poller.add(socket, oxzmq::Interest::READABLE, 0);
+    !poller.wait(Some(Duration::ZERO)).unwrap().is_empty()
+}
+
 /// Receives all there is now.
 pub fn drain(socket: &Socket) -> Vec<Message> {
     std::iter::from_fn(|| socket.try_recv().ok()).collect()

@@ -1,9 +1,20 @@
 //! A socket's options: typed, checked when set, and copied by each bind and connect.
 
+mod access;
+mod table;
+mod value;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use oxzmq_proto::{Limits, SocketType};
+
+pub use self::table::{Effect, OPTIONS, OptionInfo};
+pub use self::value::{OptionKind, OptionValue};
+
+/// Frames that a message may gain on its way, beyond what its sender may put in: the routing ids of REQ, ROUTER and
+/// DEALER.
+const MAX_ENVELOPE: usize = 255;
 
 /// Everything that can be set on a socket. Endpoints copy it when they are bound or connected, so most
 /// changes concern later endpoints only; [`crate::Socket`]'s setters say where that is different.
@@ -27,6 +38,7 @@ pub(crate) struct Options {
     pub(crate) ipv6: bool,
     pub(crate) backlog: u32,
     pub(crate) max_message_size: Option<u64>,
+    pub(crate) max_frames: u32,
     pub(crate) heartbeat_interval: Option<Duration>,
     /// `None` means the same as the interval; zero means no timeout.
     pub(crate) heartbeat_timeout: Option<Duration>,
@@ -37,6 +49,27 @@ pub(crate) struct Options {
     pub(crate) send_buffer: Option<u32>,
     pub(crate) recv_buffer: Option<u32>,
     pub(crate) keepalive: Option<bool>,
+    pub(crate) keepalive_count: Option<u32>,
+    /// In seconds, as the next.
+    pub(crate) keepalive_idle: Option<u32>,
+    pub(crate) keepalive_interval: Option<u32>,
+    /// In milliseconds; 0 leaves it alone, as the next two.
+    pub(crate) tcp_timeout: u32,
+    pub(crate) type_of_service: u32,
+    pub(crate) priority: u32,
+    pub(crate) device: Bytes,
+    /// Bit mask; 0 is any.
+    pub(crate) affinity: u64,
+
+    // Kept because programs read back what they set.
+    pub(crate) rate: u32,
+    pub(crate) recovery_interval: u32,
+    pub(crate) multicast_hops: u32,
+    pub(crate) multicast_max_datagram: u32,
+    pub(crate) multicast_loop: bool,
+    pub(crate) loopback_fastpath: i32,
+    pub(crate) in_batch_size: u32,
+    pub(crate) out_batch_size: u32,
 
     pub(crate) router_mandatory: bool,
     pub(crate) router_handover: bool,
@@ -70,6 +103,7 @@ impl Options {
             ipv6: false,
             backlog: 100,
             max_message_size: None,
+            max_frames: 1_000_000,
             heartbeat_interval: None,
             heartbeat_timeout: None,
             heartbeat_ttl: Duration::ZERO,
@@ -79,6 +113,22 @@ impl Options {
             send_buffer: None,
             recv_buffer: None,
             keepalive: None,
+            keepalive_count: None,
+            keepalive_idle: None,
+            keepalive_interval: None,
+            tcp_timeout: 0,
+            type_of_service: 0,
+            priority: 0,
+            device: Bytes::new(),
+            affinity: 0,
+            rate: 100,
+            recovery_interval: 10_000,
+            multicast_hops: 1,
+            multicast_max_datagram: 1500,
+            multicast_loop: true,
+            loopback_fastpath: 0,
+            in_batch_size: 8192,
+            out_batch_size: 8192,
             router_mandatory: false,
             router_handover: false,
             probe_router: false,
@@ -94,7 +144,11 @@ impl Options {
     }
 
     pub(crate) fn limits(&self) -> Limits {
-        Limits { max_frame_size: self.max_message_size, ..Limits::default() }
+        Limits {
+            max_frame_size: self.max_message_size,
+            max_frames: (self.max_frames as usize).saturating_add(MAX_ENVELOPE),
+            ..Limits::default()
+        }
     }
 
     /// Conflation exists for these types only; others accept the option and ignore it.
