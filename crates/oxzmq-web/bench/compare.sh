@@ -119,4 +119,12 @@ awk -v n="$rounds" '
             }
             print ""
         }
+        for (f = 1; f <= 2; f++) {
+            file = f == 1 ? "1k" : "100k"
+            for (r = 1; r <= n; r++) {
+                two[r] = figure[file, 1, r] / figure[file, 0, r]
+                hop[r] = figure[file, 0, r] / figure[file, 3, r]
+            }
+            printf "%s: two workers to one %.2fx, one worker to nginx before nginx %.2fx\n", file, median(two, n), median(hop, n)
+        }
     }' figures
