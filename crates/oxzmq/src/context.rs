@@ -10,6 +10,7 @@ use crate::core::Core;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inproc::Registry;
 use crate::reactor::Reactor;
+use crate::security::{AuthRequest, Authenticator};
 use crate::socket::Socket;
 
 /// Sockets in a context unless [`ContextBuilder::max_sockets`] says otherwise.
@@ -67,8 +68,13 @@ impl ContextBuilder {
 
     /// Makes the context.
     pub fn build(self) -> Context {
-        let inner =
-            Inner { settings: self, state: Mutex::default(), changed: Condvar::new(), inproc: Mutex::default() };
+        let inner = Inner {
+            settings: self,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            inproc: Mutex::default(),
+            authenticator: Mutex::default(),
+        };
         Context(Arc::new(Handle(Arc::new(inner))))
     }
 }
@@ -78,6 +84,7 @@ pub(crate) struct Inner {
     state: Mutex<State>,
     changed: Condvar,
     pub(crate) inproc: Mutex<Registry>,
+    authenticator: Mutex<Option<Authenticator>>,
 }
 
 #[derive(Default)]
@@ -137,6 +144,26 @@ impl Context {
             core.terminate();
         }
         Ok(Socket::new(core))
+    }
+
+    /// Lets `authenticator` decide about every peer that a socket of this context asks about: those of PLAIN and CURVE
+    /// servers, and of NULL where a [domain](crate::Socket::set_zap_domain) is set. It takes the place of an earlier
+    /// one, and comes before a ZAP handler bound to `inproc://zeromq.zap.01`, which is asked where there is none.
+    ///
+    /// It is called on the I/O thread, so it must not wait for anything: to take its time it hands the request to
+    /// another thread or task. If it panics, the peer is refused.
+    ///
+    /// ```
+    /// use oxzmq::{Context, Credentials};
+    ///
+    /// let context = Context::new();
+    /// context.set_authenticator(|request| match request.credentials() {
+    ///     Credentials::Curve(key) if key.to_string().starts_with("Yne@") => request.accept("the one we know"),
+    ///     _ => request.refuse(),
+    /// });
+    /// ```
+    pub fn set_authenticator(&self, authenticator: impl Fn(AuthRequest) + Send + Sync + 'static) {
+        *self.0.0.authenticator.lock() = Some(Arc::new(authenticator));
     }
 
     /// Makes every waiting and later call on the context's sockets fail with [`ErrorKind::Terminated`], so
@@ -206,6 +233,20 @@ impl Inner {
         }
         state.next_reactor += 1;
         Ok(Arc::clone(&state.reactors[index]))
+    }
+
+    pub(crate) fn authenticator(&self) -> Option<Authenticator> {
+        self.authenticator.lock().clone()
+    }
+
+    /// A socket of the library's own: it counts for no limit, and nobody waits for its end.
+    pub(crate) fn internal_socket(self: &Arc<Self>, socket_type: SocketType) -> Result<Socket> {
+        let id = {
+            let mut state = self.state.lock();
+            state.next_socket += 1;
+            state.next_socket
+        };
+        Core::new(Arc::clone(self), id, socket_type).map(Socket::new)
     }
 
     pub(crate) fn socket_closed(&self, id: u64) {

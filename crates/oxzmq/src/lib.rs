@@ -29,6 +29,8 @@
 //!   [`Socket::send_async`], [`Socket::stream`], [`Socket::sink`]) that works under any runtime.
 //! * [`Poller`] waits for many sockets and plain descriptors, [`proxy()`] joins two sockets, [`Monitor`] tells
 //!   what happens to connections.
+//! * [`Security`] encrypts (CURVE) and asks who is there ([`Context::set_authenticator`], or ZAP); [`curve`] has the
+//!   keys.
 //! * Errors have a [kind](ErrorKind), a sentence, and the errno that the C API of ZeroMQ would report. A
 //!   message that could not be sent comes back in its [`SendError`].
 
@@ -38,6 +40,7 @@ mod asynch;
 mod connector;
 mod context;
 mod core;
+pub mod curve;
 mod endpoint;
 mod endpoints;
 pub mod error;
@@ -52,6 +55,7 @@ mod proxy;
 mod queue;
 mod random;
 mod reactor;
+mod security;
 mod session;
 mod socket;
 mod sync;
@@ -66,4 +70,5 @@ pub use monitor::{Event, EventKind, MONITOR_CAPACITY, Monitor};
 pub use oxzmq_proto::{Frame, Message, Properties, SocketType};
 pub use poller::{Interest, PollEvent, Poller};
 pub use proxy::proxy;
+pub use security::{AuthRequest, Credentials, Mechanism, Security};
 pub use socket::{Readiness, Socket, SocketStats};

@@ -5,6 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use oxzmq_proto::{Limits, SocketType};
 
+use crate::security::SecurityOptions;
+
 /// Frames that a message may gain on its way, beyond what its sender may put in: the routing ids of REQ, ROUTER and
 /// DEALER.
 const MAX_ENVELOPE: usize = 255;
@@ -42,6 +44,7 @@ pub(crate) struct Options {
     pub(crate) send_buffer: Option<u32>,
     pub(crate) recv_buffer: Option<u32>,
     pub(crate) keepalive: Option<bool>,
+    pub(crate) security: SecurityOptions,
 
     pub(crate) router_mandatory: bool,
     pub(crate) router_handover: bool,
@@ -85,6 +88,7 @@ impl Options {
             send_buffer: None,
             recv_buffer: None,
             keepalive: None,
+            security: SecurityOptions::default(),
             router_mandatory: false,
             router_handover: false,
             probe_router: false,

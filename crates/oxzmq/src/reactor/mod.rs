@@ -28,6 +28,7 @@ use crate::connector::Connector;
 use crate::core::{Core, Net};
 use crate::listener::{Accepted, Listener};
 use crate::monitor::{Event, EventKind};
+use crate::security::Decision;
 use crate::session::{Gathered, Session};
 use crate::sys::{self, Events, Interest, PollSet, WakeFd};
 use crate::transport;
@@ -61,6 +62,9 @@ enum Command {
     Unlisten(Arc<Listener>),
     Resolved(Arc<Connector>, io::Result<Vec<SocketAddr>>),
     Timer(Instant, Timer),
+    /// What was decided about the peer of the handshake with this number.
+    Decided(u64, Decision),
+    ZapAnswered(u64),
     Stop,
 }
 
@@ -181,6 +185,16 @@ impl Reactor {
 
     pub(crate) fn linger_until(&self, session: &Arc<Session>, after: Duration) {
         self.timer(after, Timer::Linger(Arc::downgrade(session)));
+    }
+
+    /// Somebody has decided about the peer of a handshake.
+    pub(crate) fn decided(&self, handshake: u64, decision: Decision) {
+        self.post(Command::Decided(handshake, decision));
+    }
+
+    /// A handshake's ZAP handler may have answered.
+    pub(crate) fn zap_answered(&self, handshake: u64) {
+        self.post(Command::ZapAnswered(handshake));
     }
 
     /// Ends the thread after the commands posted so far.
@@ -311,6 +325,8 @@ impl Worker {
                 Command::Part(parting) => self.part(parting),
                 Command::Resolved(connector, addresses) => self.resolved(connector, addresses),
                 Command::Timer(at, timer) => self.add_timer(at, timer),
+                Command::Decided(token, decision) => self.peer_decided(token, decision),
+                Command::ZapAnswered(token) => self.zap_answered(token),
                 Command::Stop => return false,
             }
         }
