@@ -218,20 +218,26 @@ impl Drop for Handle {
 }
 
 impl Inner {
-    /// The I/O thread for a socket's connections.
-    pub(crate) fn reactor(&self) -> Result<Arc<Reactor>> {
+    /// The I/O thread for a socket's connections: one of those in the bit mask, if that has any bit.
+    pub(crate) fn reactor(&self, affinity: u64) -> Result<Arc<Reactor>> {
         let mut state = self.state.lock();
-        if self.settings.io_threads == 0 {
+        let threads = self.settings.io_threads;
+        let allowed = |index: &usize| affinity == 0 || u32::try_from(*index).is_ok_and(|bit| affinity & mask(bit) != 0);
+        if threads == 0 {
             let why = "the context has no I/O threads: only inproc endpoints work";
             return Err(Error::new(ErrorKind::NoIoThread, why));
         }
-        let index = state.next_reactor % self.settings.io_threads;
-        if index >= state.reactors.len() {
+        let next = state.next_reactor;
+        let Some(index) = (next..next + threads).map(|index| index % threads).find(allowed) else {
+            let why = format!("the affinity {affinity:#x} names none of the context's {threads} I/O threads");
+            return Err(Error::new(ErrorKind::NoIoThread, why));
+        };
+        while state.reactors.len() <= index {
             let reactor = Reactor::start(state.reactors.len())
                 .map_err(|error| Error::from_os(&error, "cannot start an I/O thread"))?;
             state.reactors.push(reactor);
         }
-        state.next_reactor += 1;
+        state.next_reactor = (index + 1) % threads;
         Ok(Arc::clone(&state.reactors[index]))
     }
 
@@ -286,4 +292,8 @@ impl Drop for Inner {
             reactor.stop();
         }
     }
+}
+
+fn mask(bit: u32) -> u64 {
+    1u64.checked_shl(bit).unwrap_or(0)
 }

@@ -67,6 +67,7 @@ pub use asynch::{MessageSink, MessageStream, RecvFuture, SendFuture};
 pub use context::{Context, ContextBuilder, DEFAULT_MAX_SOCKETS};
 pub use error::{Error, ErrorKind, Result, SendError};
 pub use monitor::{Event, EventKind, MONITOR_CAPACITY, Monitor};
+pub use options::{Effect, OPTIONS, OptionInfo, OptionKind, OptionValue};
 pub use oxzmq_proto::{Frame, Message, Properties, SocketType};
 pub use poller::{Interest, PollEvent, Poller};
 pub use proxy::proxy;

@@ -5,11 +5,12 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use oxzmq_proto::Properties;
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
 use crate::endpoint::{Endpoint, Host, HostPort, IpcEndpoint};
 use crate::error::{Error, ErrorKind, Result};
@@ -53,11 +54,8 @@ fn listen_tcp(target: &HostPort, options: &Options) -> Result<Listening> {
     let address = local_address(target, options.ipv6)?;
     let attempt = || -> io::Result<(OwnedFd, SocketAddr)> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(false)?;
-        }
+        prepare_tcp(&socket, address, options)?;
         socket.set_reuse_address(true)?;
-        set_buffers(&socket, options)?;
         socket.bind(&address.into())?;
         socket.listen(backlog(options))?;
         let local = socket.local_addr()?.as_socket().unwrap_or(address);
@@ -210,10 +208,7 @@ fn abstract_address(name: &[u8]) -> Result<SockAddr> {
 /// Starts to connect; the descriptor becomes writable when the attempt has ended.
 pub(crate) fn connect_tcp(address: SocketAddr, source: Option<&HostPort>, options: &Options) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    set_buffers(&socket, options)?;
+    prepare_tcp(&socket, address, options)?;
     if let Some(source) = source {
         let local = local_address(source, options.ipv6).map_err(io::Error::from)?;
         socket.set_reuse_address(true)?;
@@ -261,8 +256,50 @@ pub(crate) fn tune_accepted(socket: &Socket, options: &Options) -> io::Result<()
 
 fn tune_tcp(socket: &Socket, options: &Options) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
-    if let Some(keepalive) = options.keepalive {
-        socket.set_keepalive(keepalive)?;
+    match options.keepalive {
+        None => {}
+        Some(false) => socket.set_keepalive(false)?,
+        Some(true) => socket.set_tcp_keepalive(&keepalive(options))?,
+    }
+    if options.tcp_timeout > 0 {
+        socket.set_tcp_user_timeout(Some(Duration::from_millis(options.tcp_timeout.into())))?;
+    }
+    Ok(())
+}
+
+fn keepalive(options: &Options) -> TcpKeepalive {
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    let mut keepalive = TcpKeepalive::new();
+    if let Some(idle) = options.keepalive_idle {
+        keepalive = keepalive.with_time(seconds(idle));
+    }
+    if let Some(interval) = options.keepalive_interval {
+        keepalive = keepalive.with_interval(seconds(interval));
+    }
+    if let Some(count) = options.keepalive_count {
+        keepalive = keepalive.with_retries(count);
+    }
+    keepalive
+}
+
+/// Options of a TCP socket before it is bound or connected. What is accepted inherits them.
+fn prepare_tcp(socket: &Socket, address: SocketAddr, options: &Options) -> io::Result<()> {
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    set_buffers(socket, options)?;
+    if options.type_of_service > 0 {
+        if address.is_ipv6() {
+            socket.set_tclass_v6(options.type_of_service)?;
+        } else {
+            socket.set_tos_v4(options.type_of_service)?;
+        }
+    }
+    if options.priority > 0 {
+        socket.set_priority(options.priority)?;
+    }
+    if !options.device.is_empty() {
+        socket.bind_device(Some(&options.device))?;
     }
     Ok(())
 }

@@ -295,3 +295,81 @@ fn a_peer_that_sends_more_frames_than_the_limit_is_disconnected() {
         assert_silent(&pull);
     }
 }
+
+// ---- options by number -----------------------------------------------------------------------------------
+
+#[test]
+fn every_option_that_can_be_read_reads_back_what_was_set_and_refuses_what_it_does_not_take() {
+    use oxzmq::{OPTIONS, OptionKind, OptionValue};
+    let context = TestContext::new();
+    assert!(OPTIONS.is_sorted_by_key(|option| option.number), "looked up by bisection");
+    for option in OPTIONS {
+        let socket_type = *option.types.first().unwrap_or(&SocketType::Dealer);
+        let socket = context.socket(socket_type);
+        let of_another_kind = match option.kind {
+            OptionKind::Text(..) | OptionKind::Binary(..) => OptionValue::Int(1),
+            _ => OptionValue::from("text"),
+        };
+        assert_kind(socket.set_option(option, of_another_kind), ErrorKind::InvalidArgument);
+        assert_eq!(socket.option(option).is_ok(), option.is_readable(), "{}", option.name);
+        if !(option.is_readable() && option.is_settable()) {
+            continue;
+        }
+        let value = match option.kind {
+            OptionKind::Int(least, most) => OptionValue::Int(1.clamp(least, most)),
+            OptionKind::Switch | OptionKind::Flag => OptionValue::Int(1),
+            OptionKind::Long => OptionValue::Long(70_000),
+            OptionKind::Unsigned => OptionValue::Unsigned(1),
+            _ => OptionValue::from("lo"),
+        };
+        // Kept in steps of a hundred.
+        let value = if option.name == "HEARTBEAT_TTL" { OptionValue::Int(1200) } else { value };
+        socket.set_option(option, value.clone()).unwrap();
+        assert_eq!(socket.option(option).unwrap(), value, "{}", option.name);
+    }
+}
+
+#[test]
+fn an_option_of_another_socket_type_is_refused() {
+    let context = TestContext::new();
+    let (push, router) = (context.socket(SocketType::Push), context.socket(SocketType::Router));
+    let mandatory = oxzmq::OptionInfo::by_name("ROUTER_MANDATORY").unwrap();
+    assert_kind(push.set_option(mandatory, 1), ErrorKind::InvalidArgument);
+    router.set_option(mandatory, 1).unwrap();
+    assert!(router.router_mandatory());
+    assert_kind(router.option(mandatory), ErrorKind::InvalidArgument);
+}
+
+#[test]
+fn an_affinity_to_no_thread_is_told_when_binding() {
+    let context = TestContext::new();
+    let socket = context.socket(SocketType::Pull);
+    socket.set_option(oxzmq::OptionInfo::by_name("AFFINITY").unwrap(), oxzmq::OptionValue::Unsigned(1 << 63)).unwrap();
+    assert_kind(socket.bind("tcp://127.0.0.1:*"), ErrorKind::NoIoThread);
+}
+
+#[test]
+fn the_systems_options_of_a_connection_can_be_set() {
+    let context = TestContext::new();
+    for ipv6 in [false, true] {
+        let (pull, push) = (context.socket(SocketType::Pull), context.socket(SocketType::Push));
+        for socket in [&pull, &push] {
+            for (name, value) in [
+                ("TCP_KEEPALIVE", 1),
+                ("TCP_KEEPALIVE_CNT", 3),
+                ("TCP_KEEPALIVE_IDLE", 30),
+                ("TCP_KEEPALIVE_INTVL", 10),
+                ("TCP_MAXRT", 5000),
+                ("TOS", 0x20),
+                ("PRIORITY", 3),
+                ("IPV6", i32::from(ipv6)),
+            ] {
+                socket.set_option(oxzmq::OptionInfo::by_name(name).unwrap(), value).unwrap();
+            }
+            socket.set_option(oxzmq::OptionInfo::by_name("BINDTODEVICE").unwrap(), "lo").unwrap();
+        }
+        Transport::Tcp.join(&pull, &push);
+        send(&push, "x");
+        assert_eq!(recv(&pull), Message::from("x"));
+    }
+}

@@ -210,7 +210,7 @@ impl Core {
     /// The network side, made with the first network endpoint.
     pub(crate) fn net(self: &Arc<Self>) -> Result<&Net> {
         if self.net.get().is_none() {
-            let reactor = self.context.reactor()?;
+            let reactor = self.context.reactor(self.options(|options| options.affinity))?;
             let make = || -> std::io::Result<Net> {
                 let set = PollSet::new()?;
                 let wake = WakeFd::new()?;

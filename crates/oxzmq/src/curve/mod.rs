@@ -11,12 +11,17 @@
 //! # }
 //! ```
 
+mod allowed;
+mod certificate;
 pub mod z85;
 
 use std::fmt;
 use std::str::FromStr;
 
 pub use oxzmq_proto::curve::SecretKey;
+
+pub use self::allowed::AllowedKeys;
+pub use self::certificate::Certificate;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::random;

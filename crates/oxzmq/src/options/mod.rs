@@ -1,11 +1,20 @@
 //! A socket's options: typed, checked when set, and copied by each bind and connect.
 
+mod access;
+mod table;
+mod value;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use oxzmq_proto::{Limits, SocketType};
 
+<<<<<<< HEAD:crates/oxzmq/src/options.rs
 use crate::security::SecurityOptions;
+=======
+pub use self::table::{Effect, OPTIONS, OptionInfo};
+pub use self::value::{OptionKind, OptionValue};
+>>>>>>> main:crates/oxzmq/src/options/mod.rs
 
 /// Frames that a message may gain on its way, beyond what its sender may put in: the routing ids of REQ, ROUTER and
 /// DEALER.
@@ -44,7 +53,31 @@ pub(crate) struct Options {
     pub(crate) send_buffer: Option<u32>,
     pub(crate) recv_buffer: Option<u32>,
     pub(crate) keepalive: Option<bool>,
+<<<<<<< HEAD:crates/oxzmq/src/options.rs
     pub(crate) security: SecurityOptions,
+=======
+    pub(crate) keepalive_count: Option<u32>,
+    /// In seconds, as the next.
+    pub(crate) keepalive_idle: Option<u32>,
+    pub(crate) keepalive_interval: Option<u32>,
+    /// In milliseconds; 0 leaves it alone, as the next two.
+    pub(crate) tcp_timeout: u32,
+    pub(crate) type_of_service: u32,
+    pub(crate) priority: u32,
+    pub(crate) device: Bytes,
+    /// Bit mask; 0 is any.
+    pub(crate) affinity: u64,
+
+    // Kept because programs read back what they set.
+    pub(crate) rate: u32,
+    pub(crate) recovery_interval: u32,
+    pub(crate) multicast_hops: u32,
+    pub(crate) multicast_max_datagram: u32,
+    pub(crate) multicast_loop: bool,
+    pub(crate) loopback_fastpath: i32,
+    pub(crate) in_batch_size: u32,
+    pub(crate) out_batch_size: u32,
+>>>>>>> main:crates/oxzmq/src/options/mod.rs
 
     pub(crate) router_mandatory: bool,
     pub(crate) router_handover: bool,
@@ -88,7 +121,26 @@ impl Options {
             send_buffer: None,
             recv_buffer: None,
             keepalive: None,
+<<<<<<< HEAD:crates/oxzmq/src/options.rs
             security: SecurityOptions::default(),
+=======
+            keepalive_count: None,
+            keepalive_idle: None,
+            keepalive_interval: None,
+            tcp_timeout: 0,
+            type_of_service: 0,
+            priority: 0,
+            device: Bytes::new(),
+            affinity: 0,
+            rate: 100,
+            recovery_interval: 10_000,
+            multicast_hops: 1,
+            multicast_max_datagram: 1500,
+            multicast_loop: true,
+            loopback_fastpath: 0,
+            in_batch_size: 8192,
+            out_batch_size: 8192,
+>>>>>>> main:crates/oxzmq/src/options/mod.rs
             router_mandatory: false,
             router_handover: false,
             probe_router: false,

@@ -1,0 +1,335 @@
+//! Every option that has a number in ZeroMQ's C API: one row each, which is all there is to know about it.
+//!
+//! The typed setters of [`Socket`] and these rows change the same fields. A number that has no row is an option
+//! that this version lacks, and is refused.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use oxzmq_proto::SocketType::{self, *};
+
+use super::value::OptionKind::{Binary, Flag, Int, Long, Switch, Text, Unsigned};
+use super::{OptionKind, OptionValue, Options};
+use crate::error::Result;
+use crate::socket::Socket;
+
+/// When a change of an option shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Effect {
+    /// At once.
+    Now,
+    /// For endpoints bound and connected afterwards.
+    Endpoints,
+    /// For peers that come afterwards.
+    Peers,
+    /// When the socket or an endpoint is closed.
+    Close,
+    /// It can only be read.
+    Never,
+}
+
+/// What there is to know about one option.
+pub struct OptionInfo {
+    /// Its name in the C API, without `ZMQ_`.
+    pub name: &'static str,
+    /// Its number in the C API.
+    pub number: i32,
+    /// Which values it takes.
+    pub kind: OptionKind,
+    /// The value that new sockets have, in words.
+    pub default: &'static str,
+    /// When a change shows.
+    pub effect: Effect,
+    /// The socket types that have it; none named means all.
+    pub types: &'static [SocketType],
+    /// What it is for.
+    pub about: &'static str,
+    pub(super) get: Get,
+    pub(super) set: Set,
+}
+
+pub(super) enum Get {
+    No,
+    Field(fn(&Options) -> OptionValue),
+    Socket(fn(&Socket) -> Result<OptionValue>),
+}
+
+pub(super) enum Set {
+    No,
+    Field(fn(&mut Options, OptionValue)),
+    Socket(fn(&Socket, OptionValue) -> Result<()>),
+}
+
+impl OptionInfo {
+    /// Whether it can be read.
+    pub fn is_readable(&self) -> bool {
+        !matches!(self.get, Get::No)
+    }
+
+    /// Whether it can be set.
+    pub fn is_settable(&self) -> bool {
+        !matches!(self.set, Set::No)
+    }
+
+    /// Whether sockets of this type have it.
+    pub fn is_for(&self, socket_type: SocketType) -> bool {
+        self.types.is_empty() || self.types.contains(&socket_type)
+    }
+
+    /// The option of this number.
+    pub fn by_number(number: i32) -> Option<&'static OptionInfo> {
+        let at = OPTIONS.binary_search_by_key(&number, |option| option.number).ok()?;
+        Some(&OPTIONS[at])
+    }
+
+    /// The option of this name, in upper case and without `ZMQ_`.
+    pub fn by_name(name: &str) -> Option<&'static OptionInfo> {
+        OPTIONS.iter().find(|option| option.name == name)
+    }
+}
+
+const MAX: i32 = i32::MAX;
+const MS: OptionKind = Int(0, MAX);
+/// With -1 for "for ever" or "as the system has it".
+const MS_OR_NEVER: OptionKind = Int(-1, MAX);
+const ANY: OptionKind = Int(i32::MIN, MAX);
+
+fn int(value: impl TryInto<i32>) -> OptionValue {
+    OptionValue::Int(value.try_into().unwrap_or(MAX))
+}
+
+fn millis(duration: Duration) -> OptionValue {
+    int(duration.as_millis())
+}
+
+fn or_minus_one(value: Option<impl TryInto<i32>>) -> OptionValue {
+    value.map_or(OptionValue::Int(-1), int)
+}
+
+impl OptionValue {
+    fn int(&self) -> i32 {
+        if let Self::Int(value) = self { *value } else { 0 }
+    }
+
+    /// An `int` that the row's range keeps from being negative.
+    fn count(&self) -> u32 {
+        self.int().try_into().unwrap_or(0)
+    }
+
+    fn on(&self) -> bool {
+        self.int() != 0
+    }
+
+    fn millis(&self) -> Duration {
+        Duration::from_millis(self.count().into())
+    }
+
+    /// -1 is none.
+    fn maybe(&self) -> Option<u32> {
+        self.int().try_into().ok()
+    }
+
+    fn maybe_millis(&self) -> Option<Duration> {
+        self.maybe().map(|millis| Duration::from_millis(millis.into()))
+    }
+
+    /// 0 is none.
+    fn nonzero_millis(&self) -> Option<Duration> {
+        self.maybe_millis().filter(|duration| !duration.is_zero())
+    }
+
+    fn into_bytes(self) -> Bytes {
+        if let Self::Bytes(value) = self { value } else { Bytes::new() }
+    }
+}
+
+macro_rules! get {
+    (none) => {
+        Get::No
+    };
+    ($options:ident => $value:expr) => {
+        Get::Field(|$options| $value)
+    };
+    (socket $socket:ident => $value:expr) => {
+        Get::Socket(|$socket| $value)
+    };
+}
+
+macro_rules! set {
+    (none) => {
+        Set::No
+    };
+    ($options:ident, $value:ident => $change:expr) => {
+        Set::Field(|$options, $value| $change)
+    };
+    (socket $socket:ident, $value:ident => $change:expr) => {
+        Set::Socket(|$socket, $value| $change)
+    };
+}
+
+macro_rules! table {
+    ($( $name:ident = $number:literal, $kind:expr, $default:literal, $effect:ident, [$($types:ident),*], $about:literal,
+        get: { $($get:tt)* }, set: { $($set:tt)* }; )*) => {
+        /// Every option, by rising number.
+        pub static OPTIONS: &[OptionInfo] = &[ $( OptionInfo {
+            name: stringify!($name),
+            number: $number,
+            kind: $kind,
+            default: $default,
+            effect: Effect::$effect,
+            types: &[$($types),*],
+            about: $about,
+            get: get!($($get)*),
+            set: set!($($set)*),
+        } ),* ];
+    };
+}
+
+table! {
+    AFFINITY = 4, Unsigned, "0", Endpoints, [], "Bit mask of the I/O threads for new connections; 0 is any.",
+        get: { o => OptionValue::Unsigned(o.affinity) },
+        set: { o, v => if let OptionValue::Unsigned(mask) = v { o.affinity = mask } };
+    ROUTING_ID = 5, Binary(1, 255), "empty", Endpoints, [], "The name under which ROUTERs know this socket.",
+        get: { o => o.routing_id.clone().into() }, set: { o, v => o.routing_id = v.into_bytes() };
+    SUBSCRIBE = 6, Binary(0, usize::MAX), "none", Now, [Sub, Pub, Xpub],
+        "SUB: adds a subscription. XPUB in manual mode: subscribes the peer whose subscription was received last.",
+        get: { none }, set: { socket s, v => s.core().subscribe(v.into_bytes().into(), true) };
+    UNSUBSCRIBE = 7, Binary(0, usize::MAX), "none", Now, [Sub, Pub, Xpub], "Takes one SUBSCRIBE back.",
+        get: { none }, set: { socket s, v => s.core().subscribe(v.into_bytes().into(), false) };
+    RATE = 8, Int(1, MAX), "100 kbit/s", Endpoints, [], "Multicast rate; kept, and without effect.",
+        get: { o => int(o.rate) }, set: { o, v => o.rate = v.count() };
+    RECOVERY_IVL = 9, MS, "10000 ms", Endpoints, [], "Multicast recovery window; kept, and without effect.",
+        get: { o => int(o.recovery_interval) }, set: { o, v => o.recovery_interval = v.count() };
+    SNDBUF = 11, MS_OR_NEVER, "-1 (as the system has it)", Endpoints, [], "The kernel's send buffer in octets.",
+        get: { o => or_minus_one(o.send_buffer) }, set: { o, v => o.send_buffer = v.maybe() };
+    RCVBUF = 12, MS_OR_NEVER, "-1 (as the system has it)", Endpoints, [], "The kernel's receive buffer in octets.",
+        get: { o => or_minus_one(o.recv_buffer) }, set: { o, v => o.recv_buffer = v.maybe() };
+    EVENTS = 15, ANY, "0", Never, [], "What a call would find now: 1 something to receive, 2 room to send.",
+        get: { socket s => s.readiness().map(|now| int(i32::from(now.readable()) | i32::from(now.writable()) << 1)) },
+        set: { none };
+    TYPE = 16, ANY, "the type", Never, [], "The socket type's number.",
+        get: { socket s => Ok(int(s.socket_type() as i32)) }, set: { none };
+    LINGER = 17, MS_OR_NEVER, "-1 (for ever); 0 for SUB, XSUB and DISH", Close, [],
+        "How long what is queued is tried to be delivered after closing, in ms.",
+        get: { o => or_minus_one(o.linger.map(|linger| linger.as_millis())) },
+        set: { o, v => o.linger = v.maybe_millis() };
+    RECONNECT_IVL = 18, MS_OR_NEVER, "100 ms", Endpoints, [], "Wait before reconnecting; -1 and 0 never do.",
+        get: { o => or_minus_one(o.reconnect_interval.map(|interval| interval.as_millis())) },
+        set: { o, v => o.reconnect_interval = v.nonzero_millis() };
+    BACKLOG = 19, MS, "100", Endpoints, [], "Connections that may wait to be accepted.",
+        get: { o => int(o.backlog) }, set: { o, v => o.backlog = v.count() };
+    RECONNECT_IVL_MAX = 21, MS, "0 (constant)", Endpoints, [], "Up to which the wait before reconnecting doubles, in ms.",
+        get: { o => millis(o.reconnect_interval_max) }, set: { o, v => o.reconnect_interval_max = v.millis() };
+    MAXMSGSIZE = 22, Long, "-1 (any)", Endpoints, [], "Largest frame accepted, in octets.",
+        get: { o => OptionValue::Long(o.max_message_size.map_or(-1, |size| size.try_into().unwrap_or(i64::MAX))) },
+        set: { o, v => if let OptionValue::Long(size) = v { o.max_message_size = size.try_into().ok() } };
+    SNDHWM = 23, MS, "1000 messages", Now, [], "Most messages queued for each peer; 0 without limit.",
+        get: { o => int(o.send_hwm) }, set: { socket s, v => s.set_send_hwm(v.count()) };
+    RCVHWM = 24, MS, "1000 messages", Now, [], "Most messages received from each peer and not yet read; 0 without limit.",
+        get: { o => int(o.recv_hwm) }, set: { socket s, v => s.set_recv_hwm(v.count()) };
+    MULTICAST_HOPS = 25, Int(1, MAX), "1", Endpoints, [], "Multicast TTL; kept, and without effect.",
+        get: { o => int(o.multicast_hops) }, set: { o, v => o.multicast_hops = v.count() };
+    RCVTIMEO = 27, MS_OR_NEVER, "-1 (for ever)", Now, [], "How long a receive may wait, in ms.",
+        get: { o => or_minus_one(o.recv_timeout.map(|timeout| timeout.as_millis())) },
+        set: { o, v => o.recv_timeout = v.maybe_millis() };
+    SNDTIMEO = 28, MS_OR_NEVER, "-1 (for ever)", Now, [], "How long a send may wait, in ms.",
+        get: { o => or_minus_one(o.send_timeout.map(|timeout| timeout.as_millis())) },
+        set: { o, v => o.send_timeout = v.maybe_millis() };
+    IPV4ONLY = 31, Switch, "1", Endpoints, [], "The opposite of IPV6.",
+        get: { o => (!o.ipv6).into() }, set: { o, v => o.ipv6 = !v.on() };
+    LAST_ENDPOINT = 32, Text(0, usize::MAX), "empty", Never, [], "The endpoint bound or connected last.",
+        get: { socket s => Ok(s.last_endpoint().as_str().into()) }, set: { none };
+    ROUTER_MANDATORY = 33, Flag, "0", Now, [Router, Rep], "Fail for unknown routing ids, and wait for full peers.",
+        get: { none }, set: { o, v => o.router_mandatory = v.on() };
+    TCP_KEEPALIVE = 34, Int(-1, 1), "-1 (as the system has it)", Endpoints, [], "SO_KEEPALIVE.",
+        get: { o => or_minus_one(o.keepalive.map(i32::from)) }, set: { o, v => o.keepalive = v.maybe().map(|on| on != 0) };
+    TCP_KEEPALIVE_CNT = 35, MS_OR_NEVER, "-1 (as the system has it)", Endpoints, [], "TCP_KEEPCNT, with TCP_KEEPALIVE 1.",
+        get: { o => or_minus_one(o.keepalive_count) }, set: { o, v => o.keepalive_count = v.maybe() };
+    TCP_KEEPALIVE_IDLE = 36, MS_OR_NEVER, "-1 (as the system has it)", Endpoints, [],
+        "TCP_KEEPIDLE in seconds, with TCP_KEEPALIVE 1.",
+        get: { o => or_minus_one(o.keepalive_idle) }, set: { o, v => o.keepalive_idle = v.maybe() };
+    TCP_KEEPALIVE_INTVL = 37, MS_OR_NEVER, "-1 (as the system has it)", Endpoints, [],
+        "TCP_KEEPINTVL in seconds, with TCP_KEEPALIVE 1.",
+        get: { o => or_minus_one(o.keepalive_interval) }, set: { o, v => o.keepalive_interval = v.maybe() };
+    IMMEDIATE = 39, Switch, "0", Endpoints, [], "Queue messages only for connections that exist.",
+        get: { o => o.immediate.into() }, set: { o, v => o.immediate = v.on() };
+    XPUB_VERBOSE = 40, Flag, "0", Now, [Pub, Xpub], "Receive every subscription.",
+        get: { none }, set: { socket s, v => s.set_xpub_verbose(v.on()) };
+    IPV6 = 42, Switch, "0", Endpoints, [], "Use IPv6 as well as IPv4.",
+        get: { o => o.ipv6.into() }, set: { o, v => o.ipv6 = v.on() };
+    MECHANISM = 43, Int(0, 3), "0 (NULL)", Never, [], "The security mechanism's number.",
+        get: { _o => int(0) }, set: { none };
+    PROBE_ROUTER = 51, Flag, "0", Peers, [Dealer, Req, Router, Rep], "Send an empty message to each new peer.",
+        get: { none }, set: { o, v => o.probe_router = v.on() };
+    REQ_CORRELATE = 52, Flag, "0", Now, [Req], "Number requests, and take only the reply of that number.",
+        get: { none }, set: { o, v => o.req_correlate = v.on() };
+    REQ_RELAXED = 53, Flag, "0", Now, [Req], "Allow a new request before the reply to the last one.",
+        get: { none }, set: { o, v => o.req_relaxed = v.on() };
+    CONFLATE = 54, Switch, "0", Endpoints, [], "Keep only the newest message (PUSH, PULL, PUB, SUB, DEALER).",
+        get: { o => o.conflate.into() }, set: { o, v => o.conflate = v.on() };
+    ROUTER_HANDOVER = 56, Flag, "0", Now, [Router, Rep], "A newcomer takes over a routing id that is in use.",
+        get: { none }, set: { o, v => o.router_handover = v.on() };
+    TOS = 57, MS, "0", Endpoints, [], "IP type of service of connections; 0 leaves it alone.",
+        get: { o => int(o.type_of_service) }, set: { o, v => o.type_of_service = v.count() };
+    CONNECT_ROUTING_ID = 61, Binary(1, 255), "none", Endpoints, [Router, Rep, Stream],
+        "The routing id of the peer that the next connect reaches.",
+        get: { none }, set: { socket s, v => s.set_connect_routing_id(v.into_bytes()) };
+    HANDSHAKE_IVL = 66, MS, "30000 ms", Endpoints, [], "How long a handshake may take; 0 without limit.",
+        get: { o => millis(o.handshake_interval.unwrap_or_default()) },
+        set: { o, v => o.handshake_interval = v.nonzero_millis() };
+    XPUB_NODROP = 69, Flag, "0", Now, [Pub, Xpub, Radio], "Wait for full subscribers instead of leaving them out.",
+        get: { none }, set: { o, v => o.xpub_nodrop = v.on() };
+    XPUB_WELCOME_MSG = 72, Binary(0, usize::MAX), "none", Peers, [Pub, Xpub], "A message to each new subscriber.",
+        get: { none }, set: { o, v => o.xpub_welcome = Some(v.into_bytes()).filter(|message| !message.is_empty()) };
+    STREAM_NOTIFY = 73, Switch, "1", Endpoints, [Stream], "Deliver an empty frame for each connection made and lost.",
+        get: { none }, set: { o, v => o.stream_notify = v.on() };
+    INVERT_MATCHING = 74, ANY, "0", Now, [], "Send or deliver what does not match (PUB, XPUB, SUB).",
+        get: { o => o.invert_matching.into() }, set: { o, v => o.invert_matching = v.on() };
+    HEARTBEAT_IVL = 75, MS, "0 (none)", Endpoints, [], "Time between PINGs, in ms.",
+        get: { o => millis(o.heartbeat_interval.unwrap_or_default()) },
+        set: { o, v => o.heartbeat_interval = v.nonzero_millis() };
+    HEARTBEAT_TTL = 76, Int(-99, 6_553_599), "0 (for ever)", Endpoints, [],
+        "How long the peer may hear nothing, told in each PING, in ms, in steps of 100.",
+        get: { o => millis(o.heartbeat_ttl) },
+        set: { o, v => o.heartbeat_ttl = Duration::from_millis((v.count() / 100 * 100).into()) };
+    HEARTBEAT_TIMEOUT = 77, MS, "-1 (as HEARTBEAT_IVL)", Endpoints, [], "How long a peer may be silent after a PING, in ms.",
+        get: { o => or_minus_one(o.heartbeat_timeout.map(|timeout| timeout.as_millis())) },
+        set: { o, v => o.heartbeat_timeout = Some(v.millis()) };
+    XPUB_VERBOSER = 78, Flag, "0", Now, [Pub, Xpub], "Receive every subscription and every cancellation.",
+        get: { none }, set: { socket s, v => s.set_xpub_verboser(v.on()) };
+    CONNECT_TIMEOUT = 79, MS, "0 (as the system has it)", Endpoints, [], "How long an attempt to connect may take, in ms.",
+        get: { o => millis(o.connect_timeout.unwrap_or_default()) },
+        set: { o, v => o.connect_timeout = v.nonzero_millis() };
+    TCP_MAXRT = 80, MS, "0 (as the system has it)", Endpoints, [], "TCP_USER_TIMEOUT in ms.",
+        get: { o => int(o.tcp_timeout) }, set: { o, v => o.tcp_timeout = v.count() };
+    THREAD_SAFE = 81, Switch, "by type", Never, [], "Whether the type is one of those that libzmq calls thread-safe.",
+        get: { socket s => Ok(is_thread_safe(s.socket_type()).into()) }, set: { none };
+    MULTICAST_MAXTPDU = 84, Int(1, MAX), "1500", Endpoints, [], "Largest multicast datagram; kept, and without effect.",
+        get: { o => int(o.multicast_max_datagram) }, set: { o, v => o.multicast_max_datagram = v.count() };
+    BINDTODEVICE = 92, Text(0, 16), "empty", Endpoints, [], "The network interface that tcp connections are bound to.",
+        get: { o => o.device.clone().into() }, set: { o, v => o.device = v.into_bytes() };
+    LOOPBACK_FASTPATH = 94, ANY, "0", Endpoints, [], "Of Windows; kept, and without effect.",
+        get: { o => OptionValue::Int(o.loopback_fastpath) }, set: { o, v => o.loopback_fastpath = v.int() };
+    METADATA = 95, Binary(4, usize::MAX), "none", Endpoints, [], "`X-name:value`: a property that peers see.",
+        get: { none }, set: { socket s, v => set_metadata(s, &v.into_bytes()) };
+    MULTICAST_LOOP = 96, ANY, "1", Endpoints, [], "Multicast to this machine; kept, and without effect.",
+        get: { o => o.multicast_loop.into() }, set: { o, v => o.multicast_loop = v.on() };
+    IN_BATCH_SIZE = 101, Int(1, MAX), "8192", Endpoints, [], "Octets read at once; kept: reads adapt themselves.",
+        get: { o => int(o.in_batch_size) }, set: { o, v => o.in_batch_size = v.count() };
+    OUT_BATCH_SIZE = 102, Int(1, MAX), "8192", Endpoints, [], "Octets written at once; kept: writes adapt themselves.",
+        get: { o => int(o.out_batch_size) }, set: { o, v => o.out_batch_size = v.count() };
+    PRIORITY = 112, MS, "0", Endpoints, [], "SO_PRIORITY of connections; 0 leaves it alone.",
+        get: { o => int(o.priority) }, set: { o, v => o.priority = v.count() };
+}
+
+/// The types of which libzmq lets several threads use one socket. Here that holds for every type.
+pub(crate) fn is_thread_safe(socket_type: SocketType) -> bool {
+    matches!(socket_type, Server | Client | Radio | Dish | Gather | Scatter | Peer | Channel)
+}
+
+fn set_metadata(socket: &Socket, property: &[u8]) -> Result<()> {
+    let at = property.iter().position(|&octet| octet == b':').unwrap_or(property.len());
+    let (name, value) = property.split_at(at);
+    socket.set_metadata(&String::from_utf8_lossy(name), Bytes::copy_from_slice(value.get(1..).unwrap_or_default()))
+}
