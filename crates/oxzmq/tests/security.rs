@@ -588,3 +588,42 @@ fn the_authenticator_comes_before_a_zap_handler() {
     meeting.works();
     assert_kind(handler.try_recv(), ErrorKind::WouldBlock);
 }
+
+// ---- by number -----------------------------------------------------------------------------------------
+
+#[test]
+fn the_options_of_the_c_api_secure_a_socket_too() {
+    use oxzmq::{OptionInfo, OptionValue};
+    let set =
+        |socket: &Socket, name: &str, value: OptionValue| socket.set_option(OptionInfo::by_name(name).unwrap(), value);
+    let get = |socket: &Socket, name: &str| socket.option(OptionInfo::by_name(name).unwrap()).unwrap();
+    let bytes = |value: &[u8]| OptionValue::from(value);
+
+    let (server, client) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let meeting = Meeting::new(Security::Null, Security::Null);
+    set(&meeting.server, "CURVE_SERVER", 1.into()).unwrap();
+    set(&meeting.server, "CURVE_SECRETKEY", bytes(server.secret().as_bytes())).unwrap();
+    assert_eq!(get(&meeting.server, "CURVE_SERVER"), 1.into());
+    assert_eq!(get(&meeting.server, "MECHANISM"), 2.into());
+    // In Z85, with and without the C string's end.
+    set(&meeting.client, "CURVE_SERVERKEY", server.public().to_string().as_str().into()).unwrap();
+    set(&meeting.client, "CURVE_PUBLICKEY", format!("{}\0", client.public()).as_str().into()).unwrap();
+    set(&meeting.client, "CURVE_SECRETKEY", client.secret_z85().as_str().into()).unwrap();
+    assert_eq!(get(&meeting.client, "CURVE_PUBLICKEY"), bytes(client.public().as_bytes()));
+    meeting.meet();
+    meeting.works();
+
+    let socket = &meeting.client;
+    for wrong in [&[1; 31][..], &[1; 33], &[b'a'; 39], &[b'~'; 40], &[b'a'; 41]] {
+        assert_kind(set(socket, "CURVE_SERVERKEY", bytes(wrong)), ErrorKind::InvalidArgument);
+    }
+    set(socket, "PLAIN_USERNAME", "anna".into()).unwrap();
+    set(socket, "PLAIN_PASSWORD", "secret".into()).unwrap();
+    assert_eq!((get(socket, "PLAIN_USERNAME"), get(socket, "MECHANISM")), ("anna".into(), 1.into()));
+    assert_kind(set(socket, "PLAIN_USERNAME", bytes(&[b'x'; 256])), ErrorKind::InvalidArgument);
+    set(socket, "ZAP_DOMAIN", "somewhere".into()).unwrap();
+    set(socket, "ZAP_ENFORCE_DOMAIN", 7.into()).unwrap();
+    assert_eq!((get(socket, "ZAP_DOMAIN"), get(socket, "ZAP_ENFORCE_DOMAIN")), ("somewhere".into(), 1.into()));
+    assert_kind(set(socket, "ZAP_DOMAIN", "".into()), ErrorKind::InvalidArgument);
+    assert_kind(set(socket, "ZAP_DOMAIN", bytes(&[0xff])), ErrorKind::InvalidArgument);
+}

@@ -114,6 +114,15 @@ impl KeyPair {
     }
 }
 
+/// A key as an option has it: as it is, or in Z85 with or without a zero octet behind.
+pub(crate) fn key_of(value: &[u8]) -> Option<[u8; KEY_SIZE]> {
+    if let Ok(octets) = value.try_into() {
+        return Some(octets);
+    }
+    let text = std::str::from_utf8(value.strip_suffix(&[0]).unwrap_or(value)).ok()?;
+    z85::decode_key(text).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

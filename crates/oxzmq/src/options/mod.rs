@@ -9,12 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use oxzmq_proto::{Limits, SocketType};
 
-<<<<<<< HEAD:crates/oxzmq/src/options.rs
-use crate::security::SecurityOptions;
-=======
 pub use self::table::{Effect, OPTIONS, OptionInfo};
 pub use self::value::{OptionKind, OptionValue};
->>>>>>> main:crates/oxzmq/src/options/mod.rs
+use crate::security::SecurityOptions;
 
 /// Frames that a message may gain on its way, beyond what its sender may put in: the routing ids of REQ, ROUTER and
 /// DEALER.
@@ -53,9 +50,7 @@ pub(crate) struct Options {
     pub(crate) send_buffer: Option<u32>,
     pub(crate) recv_buffer: Option<u32>,
     pub(crate) keepalive: Option<bool>,
-<<<<<<< HEAD:crates/oxzmq/src/options.rs
     pub(crate) security: SecurityOptions,
-=======
     pub(crate) keepalive_count: Option<u32>,
     /// In seconds, as the next.
     pub(crate) keepalive_idle: Option<u32>,
@@ -77,7 +72,6 @@ pub(crate) struct Options {
     pub(crate) loopback_fastpath: i32,
     pub(crate) in_batch_size: u32,
     pub(crate) out_batch_size: u32,
->>>>>>> main:crates/oxzmq/src/options/mod.rs
 
     pub(crate) router_mandatory: bool,
     pub(crate) router_handover: bool,
@@ -121,9 +115,7 @@ impl Options {
             send_buffer: None,
             recv_buffer: None,
             keepalive: None,
-<<<<<<< HEAD:crates/oxzmq/src/options.rs
             security: SecurityOptions::default(),
-=======
             keepalive_count: None,
             keepalive_idle: None,
             keepalive_interval: None,
@@ -140,7 +132,6 @@ impl Options {
             loopback_fastpath: 0,
             in_batch_size: 8192,
             out_batch_size: 8192,
->>>>>>> main:crates/oxzmq/src/options/mod.rs
             router_mandatory: false,
             router_handover: false,
             probe_router: false,

@@ -1,20 +1,17 @@
 //! How a socket's connections are secured, and who may come in.
 
 mod auth;
+mod options;
 mod zap;
 
 use std::fmt;
-use std::sync::Arc;
-
-use oxzmq_proto::PlainCredentials;
-use oxzmq_proto::curve::{CurveClient, CurveServer, SecretKey};
 
 pub(crate) use self::auth::{Asked, Authenticator, Decision, Question};
 pub use self::auth::{AuthRequest, Credentials};
+pub(crate) use self::options::SecurityOptions;
 pub(crate) use self::zap::ZapRequest;
 use crate::curve::{KeyPair, PublicKey};
 use crate::error::{Error, ErrorKind, Result};
-use crate::random;
 use crate::socket::Socket;
 
 /// Longest user name, password and ZAP domain, in octets.
@@ -84,117 +81,6 @@ impl fmt::Debug for Security {
             Self::CurveServer(_) => "CurveServer(..)",
             Self::CurveClient { .. } => "CurveClient(..)",
         })
-    }
-}
-
-/// The security options of a socket. User names, passwords and keys survive changes of the mechanism.
-#[derive(Clone)]
-pub(crate) struct SecurityOptions {
-    mechanism: Mechanism,
-    is_server: bool,
-    plain: Option<Arc<PlainCredentials>>,
-    /// Our secret key; all zero when none was set, with which no handshake succeeds.
-    secret: SecretKey,
-    server_key: PublicKey,
-    pub(crate) zap_domain: String,
-    pub(crate) zap_enforce_domain: bool,
-}
-
-impl Default for SecurityOptions {
-    fn default() -> Self {
-        Self {
-            mechanism: Mechanism::Null,
-            is_server: false,
-            plain: None,
-            secret: SecretKey::from_bytes([0; 32]),
-            server_key: PublicKey::from_bytes([0; 32]),
-            zap_domain: String::new(),
-            zap_enforce_domain: false,
-        }
-    }
-}
-
-impl fmt::Debug for SecurityOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SecurityOptions")
-            .field("mechanism", &self.mechanism)
-            .field("is_server", &self.is_server)
-            .field("zap_domain", &self.zap_domain)
-            .finish_non_exhaustive()
-    }
-}
-
-impl SecurityOptions {
-    fn set(&mut self, security: Security) -> Result<()> {
-        let (mechanism, is_server) = match security {
-            Security::Null => (Mechanism::Null, false),
-            Security::PlainServer => (Mechanism::Plain, true),
-            Security::PlainClient { username, password } => {
-                let credentials = PlainCredentials::new(username, password).ok_or_else(|| {
-                    invalid(format!("a user name and a password have at most {MAX_TEXT} octets each"))
-                })?;
-                self.plain = Some(Arc::new(credentials));
-                (Mechanism::Plain, false)
-            }
-            Security::CurveServer(keys) => {
-                self.secret = keys.secret().clone();
-                (Mechanism::Curve, true)
-            }
-            Security::CurveClient { server, keys } => {
-                self.server_key = server;
-                self.secret = keys.secret().clone();
-                (Mechanism::Curve, false)
-            }
-        };
-        (self.mechanism, self.is_server) = (mechanism, is_server);
-        Ok(())
-    }
-
-    pub(crate) fn mechanism(&self) -> Mechanism {
-        self.mechanism
-    }
-
-    /// What the handshakes of an endpoint need. Costs a multiplication on the curve, so once for each endpoint.
-    pub(crate) fn prepare(&self) -> oxzmq_proto::Security {
-        use oxzmq_proto::Security::{CurveClient as Client, CurveServer as Server, Null, PlainClient, PlainServer};
-        match (self.mechanism, self.is_server) {
-            (Mechanism::Null, _) => Null,
-            (Mechanism::Plain, true) => PlainServer,
-            (Mechanism::Plain, false) => {
-                let nobody = || PlainCredentials::new("", "").map(Arc::new);
-                self.plain.clone().or_else(nobody).map_or(PlainServer, PlainClient)
-            }
-            (Mechanism::Curve, true) => Server(Arc::new(CurveServer::new(self.secret.clone(), random::secret))),
-            (Mechanism::Curve, false) => {
-                let server = *self.server_key.as_bytes();
-                Client(Arc::new(CurveClient::new(server, self.secret.clone(), random::secret)))
-            }
-        }
-    }
-
-    /// Whether peers without credentials are asked about, too: the other mechanisms' servers always do.
-    pub(crate) fn asks_about_null(&self) -> bool {
-        self.mechanism == Mechanism::Null && !self.zap_domain.is_empty()
-    }
-
-    /// What is decided about every peer without asking anybody.
-    fn settled(&self) -> Option<Decision> {
-        let strict = self.zap_enforce_domain && self.zap_domain.is_empty();
-        match self.mechanism {
-            Mechanism::Curve if strict => Some(Decision::accept()),
-            Mechanism::Plain if strict => Some(Decision::Unavailable),
-            _ => None,
-        }
-    }
-
-    /// What is decided where there is nobody to ask.
-    fn unattended(&self) -> Decision {
-        let strict = self.zap_enforce_domain && !self.zap_domain.is_empty();
-        match self.mechanism {
-            Mechanism::Plain => Decision::Unavailable,
-            Mechanism::Null | Mechanism::Curve if strict => Decision::Unavailable,
-            Mechanism::Null | Mechanism::Curve => Decision::accept(),
-        }
     }
 }
 
