@@ -46,6 +46,22 @@ impl Frame {
         Frame(Body::Inline { len: body.len() as u8, data })
     }
 
+    /// A frame that refers to `body` however short that is, so that its owner knows when nobody needs it any
+    /// more.
+    #[inline]
+    pub const fn shared(body: Bytes) -> Self {
+        Frame(Body::Shared(body))
+    }
+
+    /// The octets to be changed in place, of a frame that keeps them inside itself.
+    #[inline]
+    pub fn inline_mut(&mut self) -> Option<&mut [u8]> {
+        match &mut self.0 {
+            Body::Inline { len, data } => Some(&mut data[..usize::from(*len)]),
+            Body::Shared(_) => None,
+        }
+    }
+
     /// Become the first `len` octets of `data`; `len` must not exceed `INLINE_MAX`.
     ///
     /// The decoder's way, in place. A copy of constant size costs a fraction of one of variable

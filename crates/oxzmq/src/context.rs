@@ -16,6 +16,10 @@ use crate::socket::Socket;
 /// Sockets in a context unless [`ContextBuilder::max_sockets`] says otherwise.
 pub const DEFAULT_MAX_SOCKETS: usize = 65_535;
 
+/// Accepted connections that may be in their handshakes at the same time, for each I/O thread, unless
+/// [`ContextBuilder::max_handshakes`] says otherwise.
+pub const DEFAULT_MAX_HANDSHAKES: usize = 4096;
+
 /// Where sockets live: they share its I/O threads and its `inproc://` names. Cloning gives another handle
 /// to the same context.
 ///
@@ -50,6 +54,7 @@ struct Handle(Arc<Inner>);
 pub struct ContextBuilder {
     io_threads: usize,
     max_sockets: usize,
+    max_handshakes: usize,
 }
 
 impl ContextBuilder {
@@ -63,6 +68,14 @@ impl ContextBuilder {
     /// Most sockets open at the same time; default [`DEFAULT_MAX_SOCKETS`].
     pub fn max_sockets(mut self, max_sockets: usize) -> Self {
         self.max_sockets = max_sockets;
+        self
+    }
+
+    /// Most accepted connections in their handshakes at the same time, for each I/O thread; default
+    /// [`DEFAULT_MAX_HANDSHAKES`], at least 1. When one more comes, that which has been at it for longest is closed: those
+    /// that say nothing keep nobody out.
+    pub fn max_handshakes(mut self, max_handshakes: usize) -> Self {
+        self.max_handshakes = max_handshakes.max(1);
         self
     }
 
@@ -113,7 +126,7 @@ impl Context {
 
     /// A context with other settings.
     pub fn builder() -> ContextBuilder {
-        ContextBuilder { io_threads: 1, max_sockets: DEFAULT_MAX_SOCKETS }
+        ContextBuilder { io_threads: 1, max_sockets: DEFAULT_MAX_SOCKETS, max_handshakes: DEFAULT_MAX_HANDSHAKES }
     }
 
     /// Makes a socket.
@@ -233,7 +246,7 @@ impl Inner {
             return Err(Error::new(ErrorKind::NoIoThread, why));
         };
         while state.reactors.len() <= index {
-            let reactor = Reactor::start(state.reactors.len())
+            let reactor = Reactor::start(state.reactors.len(), self.settings.max_handshakes)
                 .map_err(|error| Error::from_os(&error, "cannot start an I/O thread"))?;
             state.reactors.push(reactor);
         }

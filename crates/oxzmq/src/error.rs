@@ -53,6 +53,8 @@ pub enum ErrorKind {
     TooManyFrames,
     /// The context has no I/O thread that may serve the socket (errno `EMTHREAD`).
     NoIoThread,
+    /// A signal came while the call waited, and the caller wants to know (errno `EINTR`).
+    Interrupted,
     /// Another error of the operating system; [`Error::errno`] tells which.
     Io,
 }
@@ -90,6 +92,7 @@ impl ErrorKind {
             Self::TooManySockets => Errno::MFILE.raw_os_error(),
             Self::TooManyFrames => Errno::MSGSIZE.raw_os_error(),
             Self::NoIoThread => EMTHREAD,
+            Self::Interrupted => Errno::INTR.raw_os_error(),
             Self::Io => Errno::IO.raw_os_error(),
         }
     }
@@ -116,6 +119,7 @@ impl ErrorKind {
             Self::TooManySockets => "too many sockets",
             Self::TooManyFrames => "the message has more frames than the socket's limit: see set_max_frames",
             Self::NoIoThread => "no I/O thread may serve the socket",
+            Self::Interrupted => "a signal came while the call waited",
             Self::Io => "input/output error",
         }
     }
@@ -149,6 +153,7 @@ impl Error {
             Errno::NAMETOOLONG => ErrorKind::NameTooLong,
             Errno::MFILE | Errno::NFILE => ErrorKind::TooManySockets,
             Errno::INVAL => ErrorKind::InvalidArgument,
+            Errno::INTR => ErrorKind::Interrupted,
             _ => ErrorKind::Io,
         };
         Self { kind, errno, detail: Some(format!("{what}: {error}").into()) }

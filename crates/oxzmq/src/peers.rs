@@ -105,6 +105,11 @@ impl Peer {
         }
     }
 
+    /// Messages received and not yet read.
+    pub(crate) fn unread(&self) -> usize {
+        self.inbox.len() + self.inbound.len()
+    }
+
     pub(crate) fn set_recv_capacity(&mut self, capacity: usize) {
         self.report_every = report_every(capacity);
     }

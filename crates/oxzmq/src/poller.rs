@@ -21,19 +21,25 @@ pub struct Interest {
     pub readable: bool,
     /// There is room to send.
     pub writable: bool,
+    /// Descriptors only: there is urgent data to read.
+    pub urgent: bool,
 }
 
 impl Interest {
     /// There is something to receive.
-    pub const READABLE: Self = Self { readable: true, writable: false };
+    pub const READABLE: Self = Self { readable: true, writable: false, urgent: false };
     /// There is room to send.
-    pub const WRITABLE: Self = Self { readable: false, writable: true };
+    pub const WRITABLE: Self = Self { readable: false, writable: true, urgent: false };
     /// Either.
-    pub const BOTH: Self = Self { readable: true, writable: true };
+    pub const BOTH: Self = Self { readable: true, writable: true, urgent: false };
 
     /// What either asks for.
     pub fn and(self, other: Self) -> Self {
-        Self { readable: self.readable || other.readable, writable: self.writable || other.writable }
+        Self {
+            readable: self.readable || other.readable,
+            writable: self.writable || other.writable,
+            urgent: self.urgent || other.urgent,
+        }
     }
 
     fn want(self) -> Want {
@@ -44,6 +50,7 @@ impl Interest {
         let mut flags = PollFlags::empty();
         flags.set(PollFlags::IN, self.readable);
         flags.set(PollFlags::OUT, self.writable);
+        flags.set(PollFlags::PRI, self.urgent);
         flags
     }
 }
@@ -60,6 +67,8 @@ pub struct PollEvent {
     pub writable: bool,
     /// Descriptors only: an error or hang-up.
     pub error: bool,
+    /// Descriptors only: urgent data.
+    pub urgent: bool,
 }
 
 /// A set of sockets and descriptors to wait for. Readiness is level-triggered: what is ready and not dealt
@@ -86,6 +95,7 @@ pub struct PollEvent {
 pub struct Poller<'a> {
     items: Vec<Item<'a>>,
     waker: Option<Arc<PollWaker>>,
+    interruptible: bool,
 }
 
 struct Item<'a> {
@@ -133,6 +143,11 @@ impl<'a> Poller<'a> {
         self.items.push(Item { source: Source::Fd(fd), interest, key });
     }
 
+    /// Whether a signal ends a wait, with [`Interrupted`](crate::ErrorKind::Interrupted); default false.
+    pub fn set_interruptible(&mut self, interruptible: bool) {
+        self.interruptible = interruptible;
+    }
+
     /// Waits until something is ready or the timeout has passed (`None`: for ever), and returns what is
     /// ready, in the order in which it was added; nothing after a timeout.
     ///
@@ -167,7 +182,7 @@ impl<'a> Poller<'a> {
                 let ready = core.readiness(item.interest.want(), waker)?;
                 if ready.recv || ready.send {
                     let (readable, writable) = (ready.recv, ready.send);
-                    events.push(PollEvent { key: item.key, readable, writable, error: false });
+                    events.push(PollEvent { key: item.key, readable, writable, error: false, urgent: false });
                 }
             }
         }
@@ -244,7 +259,8 @@ impl<'a> Poller<'a> {
             fds.push(PollFd::from_borrowed_fd(waker.fd.as_fd(), PollFlags::IN));
         }
         match poll(&mut fds, timeout.map(sys::timespec).as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
+            Ok(_) => {}
+            Err(Errno::INTR) if !self.interruptible => {}
             Err(error) => return Err(Error::from_os(&error.into(), "cannot poll")),
         }
         if let Some(waker) = waker
@@ -265,6 +281,7 @@ impl<'a> Poller<'a> {
                     readable: interest.readable && flags.intersects(PollFlags::IN | PollFlags::HUP),
                     writable: interest.writable && flags.contains(PollFlags::OUT),
                     error: flags.intersects(over),
+                    urgent: interest.urgent && flags.contains(PollFlags::PRI),
                 }
             })
             .collect();

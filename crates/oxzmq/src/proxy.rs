@@ -1,6 +1,6 @@
 //! A proxy joins two sockets (`zmq_proxy(3)`).
 
-use oxzmq_proto::Message;
+use oxzmq_proto::{Message, SocketType};
 
 use crate::error::{ErrorKind, Result};
 use crate::poller::{Interest, Poller};
@@ -20,45 +20,127 @@ const BURST: usize = 1000;
 /// The error that ended it: [`ErrorKind::Terminated`] after
 /// [`Context::shutdown`](crate::Context::shutdown).
 pub fn proxy(front: &Socket, back: &Socket, capture: Option<&Socket>) -> Result<()> {
-    let mut forth = Direction { from: front, to: back, held: None };
-    let mut back_again = Direction { from: back, to: front, held: None };
+    run(front, back, capture, None)
+}
+
+/// As [`proxy`], and obeys commands that come by `control` (a PAIR or REP, say), each a message of one frame:
+///
+/// * `PAUSE` stops forwarding: messages stay in their queues; `RESUME` goes on;
+/// * `TERMINATE` ends the proxy;
+/// * `STATISTICS` is answered by eight frames, each a `u64` in the machine's order of octets: frames and octets
+///   received at the front, sent at the front, received at the back, sent at the back.
+///
+/// A REP `control` answers everything else with an empty message (`zmq_proxy_steerable(3)`).
+///
+/// # Errors
+/// As [`proxy`]; also those of `control`.
+pub fn proxy_steerable(front: &Socket, back: &Socket, capture: Option<&Socket>, control: &Socket) -> Result<()> {
+    run(front, back, capture, Some(control))
+}
+
+fn run(front: &Socket, back: &Socket, capture: Option<&Socket>, control: Option<&Socket>) -> Result<()> {
+    let mut forth =
+        Direction { from: front, to: back, held: None, received: Traffic::default(), sent: Traffic::default() };
+    let mut back_again = Direction { from: back, to: front, ..forth.clone() };
     let same = std::ptr::eq(front, back);
+    let mut paused = false;
     let mut poller = Poller::new();
     poller.add(front, Interest::default(), 0);
-    if !same {
-        poller.add(back, Interest::default(), 1);
+    poller.add(if same { front } else { back }, Interest::default(), 1);
+    if let Some(control) = control {
+        poller.add(control, Interest::READABLE, 2);
     }
     loop {
-        forth.pump(capture)?;
-        if !same {
-            back_again.pump(capture)?;
+        if let Some(control) = control {
+            match obey(control, &mut paused, &forth, &back_again)? {
+                Next::GoOn => {}
+                Next::End => return Ok(()),
+            }
         }
-        let front_wants = forth.wants_input();
-        let back_wants = forth.wants_output();
-        if same {
-            poller.set_interest(0, front_wants.and(back_wants));
-        } else {
-            poller.set_interest(0, front_wants.and(back_again.wants_output()));
-            poller.set_interest(1, back_wants.and(back_again.wants_input()));
+        let mut interests = [Interest::default(); 2];
+        if !paused {
+            forth.pump(capture)?;
+            interests = [forth.wants_input(), forth.wants_output()];
+            if !same {
+                back_again.pump(capture)?;
+                interests = [interests[0].and(back_again.wants_output()), interests[1].and(back_again.wants_input())];
+            }
+        }
+        for (index, interest) in interests.into_iter().enumerate() {
+            poller.set_interest(index, interest);
         }
         poller.wait(None)?;
     }
 }
 
+enum Next {
+    GoOn,
+    End,
+}
+
+/// Does what the commands say that have come.
+fn obey(control: &Socket, paused: &mut bool, forth: &Direction<'_>, back_again: &Direction<'_>) -> Result<Next> {
+    loop {
+        let command = match control.try_recv() {
+            Ok(command) => command,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Next::GoOn),
+            Err(error) => return Err(error),
+        };
+        let command = if command.len() == 1 { &command[0][..] } else { b"" };
+        match command {
+            b"PAUSE" => *paused = true,
+            b"RESUME" => *paused = false,
+            b"STATISTICS" => {
+                let traffic = [&forth.received, &back_again.sent, &back_again.received, &forth.sent];
+                let numbers = traffic.into_iter().flat_map(|traffic| [traffic.frames, traffic.octets]);
+                control.send(numbers.map(|number| number.to_ne_bytes().to_vec()).collect::<Message>())?;
+                continue;
+            }
+            _ => {}
+        }
+        if control.socket_type() == SocketType::Rep {
+            control.send("")?;
+        }
+        if command == b"TERMINATE" {
+            return Ok(Next::End);
+        }
+    }
+}
+
+#[derive(Clone, Default)]
+struct Traffic {
+    frames: u64,
+    octets: u64,
+}
+
+impl Traffic {
+    fn count(&mut self, (frames, octets): (u64, u64)) {
+        self.frames += frames;
+        self.octets += octets;
+    }
+}
+
+fn size(message: &Message) -> (u64, u64) {
+    (message.len() as u64, message.byte_len() as u64)
+}
+
+#[derive(Clone)]
 struct Direction<'a> {
     from: &'a Socket,
     to: &'a Socket,
     /// Received, but the receiver had no room.
     held: Option<Message>,
+    received: Traffic,
+    sent: Traffic,
 }
 
 impl Direction<'_> {
     fn wants_input(&self) -> Interest {
-        Interest { readable: self.held.is_none(), writable: false }
+        if self.held.is_none() { Interest::READABLE } else { Interest::default() }
     }
 
     fn wants_output(&self) -> Interest {
-        Interest { readable: false, writable: self.held.is_some() }
+        if self.held.is_some() { Interest::WRITABLE } else { Interest::default() }
     }
 
     /// Forwards until there is nothing to read, no room, or a burst is over.
@@ -68,6 +150,7 @@ impl Direction<'_> {
                 Some(message) => message,
                 None => match self.from.try_recv() {
                     Ok(message) => {
+                        self.received.count(size(&message));
                         if let Some(capture) = capture {
                             capture.send(message.clone())?;
                         }
@@ -80,12 +163,14 @@ impl Direction<'_> {
                     Err(error) => return Err(error),
                 },
             };
-            if let Err(error) = self.to.try_send(message) {
-                if error.kind() == ErrorKind::WouldBlock {
+            let size = size(&message);
+            match self.to.try_send(message) {
+                Ok(()) => self.sent.count(size),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.held = Some(error.into_message());
                     break;
                 }
-                return Err(error.into());
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(())

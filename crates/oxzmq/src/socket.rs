@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result, SendError};
 use crate::monitor::{self, Monitor};
 use crate::options::Options;
 use crate::pattern;
+use crate::peers::PeerId;
 
 /// A ZeroMQ socket: sends and receives whole messages to and from any number of peers, connects in the
 /// background, queues, and reconnects by itself.
@@ -325,13 +326,44 @@ impl Socket {
         Ok(monitor)
     }
 
+    /// ROUTER: whether the queue to the peer with this routing id has room.
+    ///
+    /// # Errors
+    /// [`ErrorKind::HostUnreachable`] when there is none, [`ErrorKind::NotSupported`] for other types.
+    pub fn has_room_for(&self, routing_id: &[u8]) -> Result<bool> {
+        if self.core.socket_type != SocketType::Router {
+            return Err(ErrorKind::NotSupported.into());
+        }
+        self.core.with_peers(|peers| {
+            let known = |id: &PeerId| peers.get(*id).is_some_and(|peer| peer.routing_id == routing_id && !peer.gone);
+            let id = peers.ids().find(known).ok_or(ErrorKind::HostUnreachable)?;
+            Ok(peers.has_room(id))
+        })
+    }
+
+    /// For each peer, the messages queued to it and those received from it and not read yet.
+    pub fn queue_depths(&self) -> Vec<(usize, usize)> {
+        self.core.with_peers(|peers| {
+            let live = peers.ids().filter_map(|id| peers.get(id)).filter(|peer| !peer.gone);
+            live.map(|peer| (peer.outbound.len(), peer.unread())).collect()
+        })
+    }
+
     /// Numbers about the socket.
     pub fn stats(&self) -> SocketStats {
         self.core.with_peers(|peers| SocketStats { peers: peers.live(), dropped: peers.dropped })
     }
 
-    /// Closes the socket; the same as dropping it.
-    pub fn close(self) {}
+    /// Closes the socket, as dropping it does, while others may still hold it: their calls fail with
+    /// [`ErrorKind::Closed`], also those that wait at this moment. Closing twice does nothing.
+    pub fn close(&self) {
+        // Peers first: closing them decides what lingers. Endpoints after: they stop what needs no more.
+        if self.core.start_closing() {
+            endpoints::close_all(&self.core);
+            self.core.set_monitor(None);
+            self.core.context.socket_closed(self.core.id);
+        }
+    }
 
     fn set(&self, write: impl FnOnce(&mut Options)) -> Result<()> {
         self.core.set_options(|options| {
@@ -347,12 +379,7 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // Peers first: closing them decides what lingers. Endpoints after: they stop what needs no more.
-        if self.core.start_closing() {
-            endpoints::close_all(&self.core);
-            self.core.set_monitor(None);
-            self.core.context.socket_closed(self.core.id);
-        }
+        self.close();
     }
 }
 

@@ -109,6 +109,9 @@ impl Worker {
         match self.add_source(&fd, Interest::READ) {
             Ok(token) => {
                 self.expire_after(token, limit);
+                if matches!(from, From::Listener(_)) {
+                    self.admit(token);
+                }
                 let handshake = Handshake::new(config);
                 let attempt = Handshaking { from, fd, handshake, interest: Interest::READ, address, peer, asked: None };
                 self.handshake_ready(token, Box::new(attempt));

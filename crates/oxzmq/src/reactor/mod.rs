@@ -8,6 +8,7 @@
 mod connecting;
 mod handshaking;
 mod parting;
+mod pending;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -24,6 +25,7 @@ use self::connecting::Connecting;
 pub(crate) use self::handshaking::attach_session;
 use self::handshaking::{From, Handshaking, handshake_failed};
 pub(crate) use self::parting::Parting;
+use self::pending::Pending;
 use crate::connector::Connector;
 use crate::core::{Core, Net};
 use crate::listener::{Accepted, Listener};
@@ -94,12 +96,12 @@ pub(crate) struct Reactor {
 }
 
 impl Reactor {
-    pub(crate) fn start(index: usize) -> io::Result<Arc<Self>> {
+    pub(crate) fn start(index: usize, max_handshakes: usize) -> io::Result<Arc<Self>> {
         let set = PollSet::new()?;
         let wake = WakeFd::new()?;
         set.add_edge(&wake, WAKE_TOKEN)?;
         let reactor = Arc::new(Self { set, wake, inbox: Mutex::default(), thread: Mutex::new(None) });
-        let worker = Worker::new(Arc::clone(&reactor));
+        let worker = Worker::new(Arc::clone(&reactor), max_handshakes);
         let thread = thread::Builder::new().name(format!("oxzmq/io/{index}")).spawn(move || worker.run())?;
         *reactor.thread.lock() = Some(thread);
         Ok(reactor)
@@ -227,6 +229,7 @@ struct Worker {
     cores: HashMap<u64, Weak<Core>>,
     sources: HashMap<u64, Source>,
     next_token: u64,
+    pending: Pending,
     timers: BTreeMap<(Instant, u64), Timer>,
     timer_sequence: u64,
     leases: Vec<Weak<Core>>,
@@ -237,12 +240,13 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(reactor: Arc<Reactor>) -> Self {
+    fn new(reactor: Arc<Reactor>, max_handshakes: usize) -> Self {
         Self {
             reactor,
             cores: HashMap::new(),
             sources: HashMap::new(),
             next_token: 0,
+            pending: Pending::new(max_handshakes),
             timers: BTreeMap::new(),
             timer_sequence: 0,
             leases: Vec::new(),

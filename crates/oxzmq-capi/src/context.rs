@@ -1,0 +1,295 @@
+//! Contexts: `zmq_ctx_*`, and `zmq_socket`.
+
+use std::ffi::c_void;
+
+use libc::{c_int, size_t};
+use oxzmq::{Context, SocketType};
+use parking_lot::Mutex;
+
+use crate::guard::{self, Errno, Result};
+use crate::handle::{self, Object, Use};
+use crate::socket::Socket;
+
+const IO_THREADS: c_int = 1;
+const MAX_SOCKETS: c_int = 2;
+const SOCKET_LIMIT: c_int = 3;
+const THREAD_SCHED_POLICY: c_int = 4;
+const MAX_MSGSZ: c_int = 5;
+const MSG_T_SIZE: c_int = 6;
+const THREAD_AFFINITY_CPU_ADD: c_int = 7;
+const THREAD_AFFINITY_CPU_REMOVE: c_int = 8;
+const THREAD_NAME_PREFIX: c_int = 9;
+const ZERO_COPY_RECV: c_int = 10;
+const IPV6: c_int = 42;
+const BLOCKY: c_int = 70;
+
+const LARGEST_SOCKET_LIMIT: c_int = 65_535;
+
+/// Longest prefix of threads' names.
+const MAX_PREFIX: usize = 16;
+
+struct Shared(Mutex<State>);
+
+impl Object for Shared {
+    const KIND: u32 = 3;
+}
+
+struct State {
+    settings: Settings,
+    /// Made with the first socket.
+    context: Option<Context>,
+    shut_down: bool,
+}
+
+struct Settings {
+    io_threads: c_int,
+    max_sockets: c_int,
+    max_message_size: c_int,
+    sched_policy: c_int,
+    cpus: Vec<c_int>,
+    name_prefix: Vec<u8>,
+    zero_copy: bool,
+    ipv6: bool,
+    blocky: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            io_threads: 1,
+            max_sockets: 1023,
+            max_message_size: c_int::MAX,
+            sched_policy: -1,
+            cpus: Vec::new(),
+            name_prefix: Vec::new(),
+            zero_copy: true,
+            ipv6: false,
+            blocky: true,
+        }
+    }
+}
+
+impl Settings {
+    fn set(&mut self, option: c_int, value: c_int) -> Result<()> {
+        let least = match option {
+            MAX_SOCKETS => 1,
+            // Kept as text.
+            THREAD_NAME_PREFIX => c_int::MIN,
+            _ => 0,
+        };
+        if value < least {
+            return Err(Errno(libc::EINVAL));
+        }
+        match option {
+            IO_THREADS => self.io_threads = value,
+            MAX_SOCKETS => self.max_sockets = value,
+            // The number that reads as SOCKET_LIMIT sets the threads' priority, which is theirs to have.
+            SOCKET_LIMIT => {}
+            THREAD_SCHED_POLICY => self.sched_policy = value,
+            MAX_MSGSZ => self.max_message_size = value,
+            THREAD_AFFINITY_CPU_ADD => self.cpus.push(value),
+            THREAD_AFFINITY_CPU_REMOVE => {
+                let at = self.cpus.iter().position(|&cpu| cpu == value).ok_or(Errno(libc::EINVAL))?;
+                self.cpus.remove(at);
+            }
+            THREAD_NAME_PREFIX => self.name_prefix = value.to_string().into_bytes(),
+            ZERO_COPY_RECV => self.zero_copy = value != 0,
+            IPV6 => self.ipv6 = value != 0,
+            BLOCKY => self.blocky = value != 0,
+            _ => return Err(Errno(libc::EINVAL)),
+        }
+        Ok(())
+    }
+
+    fn get(&self, option: c_int) -> Result<c_int> {
+        Ok(match option {
+            IO_THREADS => self.io_threads,
+            MAX_SOCKETS => self.max_sockets,
+            SOCKET_LIMIT => LARGEST_SOCKET_LIMIT,
+            THREAD_SCHED_POLICY => self.sched_policy,
+            MAX_MSGSZ => self.max_message_size,
+            MSG_T_SIZE => 64,
+            THREAD_NAME_PREFIX => {
+                str::from_utf8(&self.name_prefix).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+            }
+            ZERO_COPY_RECV => self.zero_copy.into(),
+            IPV6 => self.ipv6.into(),
+            BLOCKY => self.blocky.into(),
+            _ => return Err(Errno(libc::EINVAL)),
+        })
+    }
+}
+
+fn used(handle: *mut c_void) -> Result<Use<Shared>> {
+    Use::of(handle).ok_or(Errno(libc::EFAULT))
+}
+
+fn new(settings: Settings) -> Result<*mut c_void> {
+    let state = State { settings, context: None, shut_down: false };
+    handle::open(Shared(Mutex::new(state))).ok_or(Errno(libc::EMFILE))
+}
+
+/// See `zmq_ctx_new(3)`.
+#[unsafe(no_mangle)]
+pub extern "C" fn zmq_ctx_new() -> *mut c_void {
+    guard::call(std::ptr::null_mut(), || new(Settings::default()))
+}
+
+/// See `zmq_init(3)`.
+#[unsafe(no_mangle)]
+pub extern "C" fn zmq_init(io_threads: c_int) -> *mut c_void {
+    guard::call(std::ptr::null_mut(), || {
+        let mut settings = Settings::default();
+        settings.set(IO_THREADS, io_threads)?;
+        new(settings)
+    })
+}
+
+/// See `zmq_ctx_set(3)`.
+#[unsafe(no_mangle)]
+pub extern "C" fn zmq_ctx_set(context: *mut c_void, option: c_int, value: c_int) -> c_int {
+    guard::status(|| used(context)?.0.lock().settings.set(option, value))
+}
+
+/// See `zmq_ctx_get(3)`.
+#[unsafe(no_mangle)]
+pub extern "C" fn zmq_ctx_get(context: *mut c_void, option: c_int) -> c_int {
+    guard::call(-1, || used(context)?.0.lock().settings.get(option))
+}
+
+/// See `zmq_ctx_set_ext(3)`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn zmq_ctx_set_ext(
+    context: *mut c_void,
+    option: c_int,
+    value: *const c_void,
+    size: size_t,
+) -> c_int {
+    guard::status(|| {
+        let context = used(context)?;
+        if value.is_null() {
+            return Err(Errno(libc::EINVAL));
+        }
+        if size == size_of::<c_int>() {
+            // SAFETY: the caller gives so many octets.
+            let value = unsafe { value.cast::<c_int>().read_unaligned() };
+            return context.0.lock().settings.set(option, value);
+        }
+        if option != THREAD_NAME_PREFIX || !(1..=MAX_PREFIX).contains(&size) {
+            return Err(Errno(libc::EINVAL));
+        }
+        // SAFETY: the caller gives so many octets.
+        let prefix = unsafe { std::slice::from_raw_parts(value.cast::<u8>(), size) };
+        context.0.lock().settings.name_prefix = prefix.to_vec();
+        Ok(())
+    })
+}
+
+/// See `zmq_ctx_get_ext(3)`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn zmq_ctx_get_ext(
+    context: *mut c_void,
+    option: c_int,
+    value: *mut c_void,
+    size: *mut size_t,
+) -> c_int {
+    guard::status(|| {
+        let context = used(context)?;
+        if value.is_null() || size.is_null() {
+            return Err(Errno(libc::EINVAL));
+        }
+        // SAFETY: the caller gives a place for the size.
+        let room = unsafe { *size };
+        if room == size_of::<c_int>() {
+            let number = context.0.lock().settings.get(option)?;
+            // SAFETY: there is room for that.
+            unsafe { value.cast::<c_int>().write_unaligned(number) };
+            return Ok(());
+        }
+        let state = context.0.lock();
+        let prefix = &state.settings.name_prefix;
+        if option != THREAD_NAME_PREFIX || room < prefix.len() {
+            return Err(Errno(libc::EINVAL));
+        }
+        // SAFETY: there is room for the text, and where one more fits for a terminating zero.
+        unsafe {
+            value.cast::<u8>().copy_from_nonoverlapping(prefix.as_ptr(), prefix.len());
+            if room > prefix.len() {
+                *value.cast::<u8>().add(prefix.len()) = 0;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// See `zmq_ctx_shutdown(3)`.
+#[unsafe(no_mangle)]
+pub extern "C" fn zmq_ctx_shutdown(context: *mut c_void) -> c_int {
+    guard::status(|| {
+        let shared = used(context)?;
+        let mut state = shared.0.lock();
+        state.shut_down = true;
+        let context = state.context.clone();
+        drop(state);
+        if let Some(context) = context {
+            context.shutdown();
+        }
+        Ok(())
+    })
+}
+
+/// See `zmq_ctx_term(3)`.
+#[unsafe(no_mangle)]
+pub extern "C" fn zmq_ctx_term(context: *mut c_void) -> c_int {
+    guard::status(|| {
+        let shared = used(context)?;
+        let mut state = shared.0.lock();
+        state.shut_down = true;
+        let context = state.context.clone();
+        drop(state);
+        if let Some(context) = context {
+            context.term();
+        }
+        if shared.close() { Ok(()) } else { Err(Errno(libc::EFAULT)) }
+    })
+}
+
+/// See `zmq_term(3)`.
+#[unsafe(no_mangle)]
+pub extern "C" fn zmq_term(context: *mut c_void) -> c_int {
+    zmq_ctx_term(context)
+}
+
+/// See `zmq_ctx_destroy(3)`.
+#[unsafe(no_mangle)]
+pub extern "C" fn zmq_ctx_destroy(context: *mut c_void) -> c_int {
+    zmq_ctx_term(context)
+}
+
+/// See `zmq_socket(3)`.
+#[unsafe(no_mangle)]
+pub extern "C" fn zmq_socket(context: *mut c_void, socket_type: c_int) -> *mut c_void {
+    guard::call(std::ptr::null_mut(), || {
+        let shared = used(context)?;
+        let mut state = shared.0.lock();
+        if state.shut_down {
+            return Err(Errno(oxzmq::error::ETERM));
+        }
+        let socket_type = u8::try_from(socket_type).ok().and_then(SocketType::from_code);
+        let settings = &state.settings;
+        let (ipv6, blocky) = (settings.ipv6, settings.blocky);
+        let builder = Context::builder()
+            .io_threads(usize::try_from(settings.io_threads).unwrap_or(0))
+            .max_sockets(usize::try_from(settings.max_sockets).unwrap_or(0));
+        let context = state.context.get_or_insert_with(|| builder.build()).clone();
+        drop(state);
+        let socket = context.socket(socket_type.ok_or(Errno(libc::EINVAL))?)?;
+        if ipv6 {
+            socket.set_ipv6(true)?;
+        }
+        if !blocky {
+            socket.set_linger(Some(std::time::Duration::ZERO))?;
+        }
+        handle::open(Socket::new(socket, context)).ok_or(Errno(libc::EMFILE))
+    })
+}

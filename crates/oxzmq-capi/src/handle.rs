@@ -1,0 +1,243 @@
+//! What a `void *` of the API stands for.
+//!
+//! A handle points to a slot of one table that exists as long as the library. So a handle that is closed, or never
+//! was one, is told from a valid one without touching memory that may be gone. Slots are used again only after
+//! thousands of others, which makes it unlikely that a handle closed long ago passes for a new one.
+//!
+//! # Who frees the object
+//!
+//! Every call counts itself in `users` *before* it looks at `kind`; closing changes `kind` *before* it leaves the
+//! count. All four are sequentially consistent: either the call sees the change and leaves the object alone, or
+//! whoever closes finds the call counted. The last to leave a closed slot frees the object; an exchange of `kind`
+//! makes sure that only one does.
+
+use std::collections::VecDeque;
+use std::ffi::c_void;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering::SeqCst};
+
+use parking_lot::Mutex;
+
+/// Most handles at the same time. The table is zeroed memory: what is not used takes none.
+const SLOTS: usize = 1 << 17;
+
+/// Slots that rest before one of them is used again.
+const REST: usize = 4096;
+
+const FREE: u32 = 0;
+/// Closed, and somebody may still be using the object.
+const CLOSED: u32 = 1;
+/// Closed, and the object is being freed.
+const FREEING: u32 = 2;
+
+/// What handles stand for.
+pub(crate) trait Object: Send + Sync + 'static {
+    /// Above 2, another for each type.
+    const KIND: u32;
+}
+
+/// What a slot points to. Whoever frees it need not know the type: a call with a handle of another kind may be the
+/// last user.
+#[repr(C)]
+struct Holder<T> {
+    free: unsafe fn(*mut c_void),
+    object: T,
+}
+
+/// # Safety
+/// `holder` came from a box of `Holder<T>` and is not used any more.
+unsafe fn free_holder<T>(holder: *mut c_void) {
+    // SAFETY: as above.
+    drop(unsafe { Box::from_raw(holder.cast::<Holder<T>>()) });
+}
+
+// Calls of different threads on different handles do not share a cache line.
+#[repr(align(64))]
+struct Slot {
+    kind: AtomicU32,
+    users: AtomicU32,
+    object: AtomicPtr<c_void>,
+}
+
+static TABLE: [Slot; SLOTS] = [const {
+    Slot { kind: AtomicU32::new(FREE), users: AtomicU32::new(0), object: AtomicPtr::new(std::ptr::null_mut()) }
+}; SLOTS];
+
+struct Unused {
+    /// Slots from here on were never used.
+    fresh: usize,
+    resting: VecDeque<usize>,
+}
+
+static UNUSED: Mutex<Unused> = Mutex::new(Unused { fresh: 0, resting: VecDeque::new() });
+
+/// A new handle; `None` when the table is full.
+pub(crate) fn open<T: Object>(object: T) -> Option<*mut c_void> {
+    let index = {
+        let mut unused = UNUSED.lock();
+        if unused.resting.len() > REST || unused.fresh == SLOTS {
+            unused.resting.pop_front()?
+        } else {
+            unused.fresh += 1;
+            unused.fresh - 1
+        }
+    };
+    let slot = &TABLE[index];
+    let holder = Box::new(Holder { free: free_holder::<T>, object });
+    slot.object.store(Box::into_raw(holder).cast(), SeqCst);
+    slot.kind.store(T::KIND, SeqCst);
+    Some(std::ptr::from_ref(slot).cast_mut().cast())
+}
+
+fn slot(handle: *const c_void) -> Option<&'static Slot> {
+    let offset = handle.addr().checked_sub((&raw const TABLE).addr())?;
+    if offset % size_of::<Slot>() != 0 {
+        return None;
+    }
+    TABLE.get(offset / size_of::<Slot>())
+}
+
+/// The object of a handle, kept from being freed as long as this lives.
+pub(crate) struct Use<T: Object> {
+    slot: &'static Slot,
+    object: PhantomData<T>,
+}
+
+impl<T: Object> Use<T> {
+    /// `None` for a handle of another kind, a closed one, and anything else.
+    #[inline]
+    pub(crate) fn of(handle: *const c_void) -> Option<Self> {
+        let slot = slot(handle)?;
+        slot.users.fetch_add(1, SeqCst);
+        let object = Self { slot, object: PhantomData };
+        (slot.kind.load(SeqCst) == T::KIND).then_some(object)
+    }
+
+    /// Closes the handle. False when somebody else has.
+    pub(crate) fn close(&self) -> bool {
+        self.slot.kind.compare_exchange(T::KIND, CLOSED, SeqCst, SeqCst).is_ok()
+    }
+}
+
+impl<T: Object> Deref for Use<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: `kind` was `T::KIND` after this user was counted, so the object is a `T` and is freed only after
+        // the count has come to 0, which it does not before this is dropped.
+        unsafe { &(*self.slot.object.load(SeqCst).cast::<Holder<T>>()).object }
+    }
+}
+
+impl<T: Object> Drop for Use<T> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.slot.users.fetch_sub(1, SeqCst) == 1 && self.slot.kind.load(SeqCst) == CLOSED {
+            free(self.slot);
+        }
+    }
+}
+
+#[cold]
+fn free(slot: &'static Slot) {
+    if slot.kind.compare_exchange(CLOSED, FREEING, SeqCst, SeqCst).is_err() {
+        return;
+    }
+    let object = slot.object.swap(std::ptr::null_mut(), SeqCst);
+    // SAFETY: it came from a box of a `Holder` in `open`, whose first field is the function for its type, by
+    // `repr(C)`. A call that was counted before the close has left, as the count was 0 after it; later ones do not
+    // touch the object.
+    unsafe { (*object.cast::<unsafe fn(*mut c_void)>())(object) };
+    slot.kind.store(FREE, SeqCst);
+    let index = (std::ptr::from_ref(slot).addr() - (&raw const TABLE).addr()) / size_of::<Slot>();
+    UNUSED.lock().resting.push_back(index);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    struct Counted(Arc<AtomicUsize>);
+
+    impl Object for Counted {
+        const KIND: u32 = 100;
+    }
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    #[test]
+    fn what_is_no_handle_is_told() {
+        let somewhere = 7u64;
+        for handle in
+            [std::ptr::null(), (&raw const somewhere).cast(), (&raw const TABLE).cast::<u8>().wrapping_add(1).cast()]
+        {
+            assert!(Use::<Counted>::of(handle).is_none());
+        }
+    }
+
+    #[test]
+    fn the_last_user_frees_what_was_closed() {
+        let freed = Arc::new(AtomicUsize::new(0));
+        let handle = open(Counted(Arc::clone(&freed))).unwrap();
+        let (first, second) = (Use::<Counted>::of(handle).unwrap(), Use::<Counted>::of(handle).unwrap());
+        assert!(first.close());
+        assert!(!second.close(), "once");
+        assert!(Use::<Counted>::of(handle).is_none());
+        drop(first);
+        assert_eq!(freed.load(SeqCst), 0);
+        assert_eq!(second.0.load(SeqCst), 0, "still there");
+        drop(second);
+        assert_eq!(freed.load(SeqCst), 1);
+        assert!(Use::<Counted>::of(handle).is_none());
+    }
+
+    struct Other;
+
+    impl Object for Other {
+        const KIND: u32 = 101;
+    }
+
+    #[test]
+    fn a_call_with_a_handle_of_another_kind_may_be_the_last_to_leave() {
+        let freed = Arc::new(AtomicUsize::new(0));
+        let handle = open(Counted(Arc::clone(&freed))).unwrap();
+        let object = Use::<Counted>::of(handle).unwrap();
+        assert!(object.close());
+        let slot = object.slot;
+        slot.users.fetch_add(1, SeqCst);
+        drop(object);
+        drop(Use::<Other> { slot, object: PhantomData });
+        assert_eq!(freed.load(SeqCst), 1);
+    }
+
+    #[test]
+    fn users_that_race_with_a_close_see_the_object_or_nothing() {
+        let freed = Arc::new(AtomicUsize::new(0));
+        const ROUNDS: usize = if cfg!(miri) { 10 } else { 2000 };
+        for round in 1..=ROUNDS {
+            let handle = open(Counted(Arc::clone(&freed))).unwrap().addr();
+            let users: Vec<_> = (0..3)
+                .map(|_| {
+                    std::thread::spawn(move || {
+                        while let Some(object) = Use::<Counted>::of(std::ptr::without_provenance(handle)) {
+                            let _ = object.0.load(SeqCst);
+                        }
+                    })
+                })
+                .collect();
+            let closing = Use::<Counted>::of(std::ptr::without_provenance(handle)).unwrap();
+            assert!(closing.close());
+            drop(closing);
+            users.into_iter().for_each(|user| user.join().unwrap());
+            assert_eq!(freed.load(SeqCst), round);
+        }
+    }
+}
