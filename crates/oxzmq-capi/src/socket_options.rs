@@ -11,6 +11,7 @@ use oxzmq::{EventFd, OptionInfo, OptionKind, OptionValue};
 use crate::guard::{self, Errno, Result};
 use crate::poll::{POLLIN, POLLOUT};
 use crate::socket::{Socket, used};
+use crate::z85;
 
 const RCVMORE: c_int = 13;
 const FD: c_int = 14;
@@ -49,7 +50,9 @@ fn parse(option: &OptionInfo, octets: &[u8], is_null: bool) -> Option<OptionValu
         OptionKind::Unsigned => OptionValue::Unsigned(u64::from_ne_bytes(octets.try_into().ok()?)),
         // Only NULL clears a text.
         OptionKind::Text(..) if octets.is_empty() && !is_null => return None,
-        OptionKind::Text(..) | OptionKind::Binary(..) => OptionValue::Bytes(Bytes::copy_from_slice(octets)),
+        OptionKind::Text(..) | OptionKind::Binary(..) | OptionKind::Key => {
+            OptionValue::Bytes(Bytes::copy_from_slice(octets))
+        }
         _ => OptionValue::Int(c_int::from_ne_bytes(octets.try_into().ok()?)),
     })
 }
@@ -97,6 +100,7 @@ fn put_int(room: &mut [u8], value: c_int) -> Result<usize> {
 }
 
 fn put(room: &mut [u8], option: &OptionInfo, value: OptionValue) -> Result<usize> {
+    let size = room.len();
     let mut exactly = |octets: &[u8]| {
         if room.len() != octets.len() {
             return Err(INVALID);
@@ -109,6 +113,11 @@ fn put(room: &mut [u8], option: &OptionInfo, value: OptionValue) -> Result<usize
         OptionValue::Int(value) => exactly(&value.to_ne_bytes()),
         OptionValue::Long(value) => exactly(&value.to_ne_bytes()),
         OptionValue::Unsigned(value) => exactly(&value.to_ne_bytes()),
+        // As Z85 into room for a text, else as it is.
+        OptionValue::Bytes(key) if option.kind == OptionKind::Key => match z85::encode(&key) {
+            Some(text) if size == text.len() + 1 => exactly(&[&text[..], &[0]].concat()),
+            _ => exactly(&key),
+        },
         OptionValue::Bytes(octets) => {
             let zero = usize::from(matches!(option.kind, OptionKind::Text(..)));
             let length = octets.len() + zero;

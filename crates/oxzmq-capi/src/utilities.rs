@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use libc::{c_char, c_int, c_ulong};
+use libc::{c_int, c_ulong};
 
 use crate::guard::{self, Errno};
 use crate::socket::without_signals;
@@ -139,16 +139,4 @@ pub unsafe extern "C" fn zmq_threadclose(thread: *mut c_void) {
     if let Some(thread) = unsafe { take::<JoinHandle<()>>(thread) } {
         let _ = thread.join();
     }
-}
-
-/// See `zmq_curve_keypair(3)`. This version has no CURVE: `zmq_has("curve")` says so, too.
-#[unsafe(no_mangle)]
-pub extern "C" fn zmq_curve_keypair(_: *mut c_char, _: *mut c_char) -> c_int {
-    guard::status(|| Err(Errno(libc::ENOTSUP)))
-}
-
-/// See `zmq_curve_public(3)`, and [`zmq_curve_keypair`].
-#[unsafe(no_mangle)]
-pub extern "C" fn zmq_curve_public(_: *mut c_char, _: *const c_char) -> c_int {
-    guard::status(|| Err(Errno(libc::ENOTSUP)))
 }

@@ -6,37 +6,15 @@ use libc::{c_char, size_t};
 
 use crate::guard::{self, Errno};
 
-const ALPHABET: &[u8; 85] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
-
 /// Five characters for each four octets.
 pub(crate) fn encode(octets: &[u8]) -> Option<Vec<u8>> {
-    let (groups, rest) = octets.as_chunks::<4>();
-    if !rest.is_empty() {
-        return None;
-    }
-    let digits = |group: &[u8; 4]| {
-        let value = u32::from_be_bytes(*group);
-        [85u32.pow(4), 85u32.pow(3), 85u32.pow(2), 85, 1].map(|place| ALPHABET[(value / place % 85) as usize])
-    };
-    Some(groups.iter().flat_map(digits).collect())
+    oxzmq::curve::z85::encode(octets).ok().map(String::into_bytes)
 }
 
 /// `None` for text of another length, with other characters, or of numbers that four octets cannot hold.
 pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
-    let (groups, rest) = text.as_chunks::<5>();
-    if !rest.is_empty() || groups.is_empty() {
-        return None;
-    }
-    let mut octets = Vec::with_capacity(groups.len() * 4);
-    for group in groups {
-        let mut value = 0u64;
-        for character in group {
-            let digit = ALPHABET.iter().position(|known| known == character)?;
-            value = value * 85 + digit as u64;
-        }
-        octets.extend(u32::try_from(value).ok()?.to_be_bytes());
-    }
-    Some(octets)
+    let text = std::str::from_utf8(text).ok().filter(|text| !text.is_empty())?;
+    oxzmq::curve::z85::decode(text).ok()
 }
 
 /// See `zmq_z85_encode(3)`.

@@ -11,6 +11,7 @@ use oxzmq_proto::{Limits, SocketType};
 
 pub use self::table::{Effect, OPTIONS, OptionInfo};
 pub use self::value::{OptionKind, OptionValue};
+use crate::security::SecurityOptions;
 
 /// Frames that a message may gain on its way, beyond what its sender may put in: the routing ids of REQ, ROUTER and
 /// DEALER.
@@ -50,6 +51,7 @@ pub(crate) struct Options {
     pub(crate) send_buffer: Option<u32>,
     pub(crate) recv_buffer: Option<u32>,
     pub(crate) keepalive: Option<bool>,
+    pub(crate) security: SecurityOptions,
     pub(crate) keepalive_count: Option<u32>,
     /// In seconds, as the next.
     pub(crate) keepalive_idle: Option<u32>,
@@ -115,6 +117,7 @@ impl Options {
             send_buffer: None,
             recv_buffer: None,
             keepalive: None,
+            security: SecurityOptions::default(),
             keepalive_count: None,
             keepalive_idle: None,
             keepalive_interval: None,
