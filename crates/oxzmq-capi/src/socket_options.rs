@@ -21,6 +21,8 @@ const THREAD_SAFE: c_int = 81;
 /// A key in Z85 with its terminating zero.
 const KEY_TEXT: usize = 41;
 
+const USE_FD: c_int = 89;
+
 const INVALID: Errno = Errno(libc::EINVAL);
 
 /// See `zmq_setsockopt(3)`.
@@ -40,6 +42,10 @@ pub unsafe extern "C" fn zmq_setsockopt(
         let octets = unsafe { crate::message::octets(value, size)? };
         let Some(option) = OptionInfo::by_number(option) else {
             socket.inner.readiness()?; // ETERM comes before EINVAL
+            if option == USE_FD {
+                let fd = c_int::from_ne_bytes(octets.try_into().map_err(|_| INVALID)?);
+                return if fd < -1 { Err(INVALID) } else { Ok(socket.use_fd.store(fd, Relaxed)) };
+            }
             return Err(INVALID);
         };
         let value = parse(option, octets, value.is_null()).ok_or(INVALID)?;
@@ -53,7 +59,9 @@ fn parse(option: &OptionInfo, octets: &[u8], is_null: bool) -> Option<OptionValu
         OptionKind::Unsigned => OptionValue::Unsigned(u64::from_ne_bytes(octets.try_into().ok()?)),
         // Only NULL clears a text.
         OptionKind::Text(..) if octets.is_empty() && !is_null => return None,
-        OptionKind::Text(..) | OptionKind::Binary(..) | OptionKind::Key => OptionValue::Bytes(Bytes::copy_from_slice(octets)),
+        OptionKind::Text(..) | OptionKind::Binary(..) | OptionKind::Key => {
+            OptionValue::Bytes(Bytes::copy_from_slice(octets))
+        }
         _ => OptionValue::Int(c_int::from_ne_bytes(octets.try_into().ok()?)),
     })
 }
@@ -77,6 +85,12 @@ pub unsafe extern "C" fn zmq_getsockopt(
             RCVMORE => put_int(room, socket.more.load(Relaxed).into())?,
             FD => put_int(room, socket.fd()?)?,
             EVENTS => put_int(room, socket.events()?)?,
+            USE_FD => {
+                socket.inner.readiness()?;
+                let fd = socket.use_fd.load(Relaxed).to_ne_bytes();
+                *<&mut [u8; 4]>::try_from(room).map_err(|_| INVALID)? = fd;
+                fd.len()
+            }
             _ => {
                 let Some(option) = OptionInfo::by_number(option) else {
                     socket.inner.readiness()?; // ETERM comes before EINVAL
