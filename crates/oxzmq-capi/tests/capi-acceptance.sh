@@ -4,7 +4,7 @@
 # OXZMQ_CAPI_PARTS to run some only, e.g. "symbols c".
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-parts=${OXZMQ_CAPI_PARTS:-symbols header c memory pyzmq}
+parts=${OXZMQ_CAPI_PARTS:-symbols header c memory survives pyzmq czmq rust}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -31,7 +31,7 @@ part_symbols() {
     echo "97 names"
 }
 
-# Constants of a header: every one whose name and value both have, but for the version's.
+# Constants of a header: every one whose name and value both have, but for the version's and one that 4.3.5 changed.
 constants() { # HEADER-DIRECTORY
     { echo '#include <stdio.h>'
       echo "#include <zmq.h>"
@@ -48,7 +48,7 @@ part_header() {
     done
     echo '#include <zmq.h>' | gcc -dM -E -DZMQ_BUILD_DRAFT_API=1 -isystem /usr/include - |
         awk '/^#define (ZMQ_[A-Z_0-9]+|EFSM|ETERM|EMTHREAD|ENOCOMPATPROTO) [^"]/ { print $2 }' |
-        grep -vE '^ZMQ_(VERSION|VERSION_PATCH|EXPORT|BUILD_DRAFT_API)$' >"$work/names"
+        grep -vE '^ZMQ_(VERSION|VERSION_PATCH|EXPORT|BUILD_DRAFT_API|RECONNECT_STOP_AFTER_DISCONNECT)$' >"$work/names"
     constants /usr/include >"$work/theirs"
     constants "$prefix/include" | diff "$work/theirs" -
     gcc -isystem /usr/include "$here/c/layout.c" -o "$work/layout" && "$work/layout" >"$work/theirs-layout"
@@ -80,6 +80,54 @@ part_memory() {
     gcc -g -fsanitize=address,undefined -I"$prefix/include" "$here/c/calls.c" -o "$work/calls" -L"$ours" -lzmq -lpthread
     ASAN_OPTIONS=allocator_may_return_null=1 LD_LIBRARY_PATH=$ours timeout 120 "$work/calls" >/dev/null
     echo "clean"
+}
+
+part_survives() {
+    need gcc
+    gcc -g -Wall -I"$prefix/include" "$here/c/survives.c" -o "$work/survives" -L"$ours" -lzmq -lpthread
+    LD_LIBRARY_PATH=$ours timeout 60 "$work/survives"
+    echo "survived"
+}
+
+# CZMQ's test of itself, from Debian's source, built against our header and library.
+part_czmq() {
+    need gcc make autoconf automake libtool pkg-config dpkg-dev
+    mkdir -p "$work/czmq/parts" "$work/czmq/lists/partial"
+    sed 's/^Types: .*/Types: deb-src/' /etc/apt/sources.list.d/debian.sources >"$work/czmq/parts/src.sources"
+    cd "$work/czmq"
+    local apt=(apt-get -qq -o Dir::Etc::sourcelist=/dev/null -o "Dir::Etc::sourceparts=$work/czmq/parts"
+        -o "Dir::State::Lists=$work/czmq/lists" -o APT::Sandbox::User=root)
+    "${apt[@]}" update && "${apt[@]}" source --only-source czmq >/dev/null
+    cd czmq-*/
+    export PKG_CONFIG_PATH=$ours/pkgconfig LD_LIBRARY_PATH=$ours:$PWD/src/.libs
+    { ./autogen.sh && ./configure --disable-static --without-docs --with-uuid=no --with-libcurl=no --with-nss=no \
+        --with-liblz4=no CFLAGS='-O1 -w' CPPFLAGS="-I$prefix/include" LDFLAGS="-L$ours" &&
+        make -j2 src/czmq_selftest; } >build.log 2>&1 || { tail -20 build.log && return 1; }
+    mkdir -p src/selftest-rw
+    local passed=0 class
+    for class in $(src/.libs/czmq_selftest -l | awk '$1 ~ /^z/ { print $1 }'); do
+        timeout 120 src/.libs/czmq_selftest -t "$class" >test.log 2>&1 || { echo "$class"; tail -5 test.log; return 1; }
+        passed=$((passed + 1))
+    done
+    [ "$passed" -ge 30 ]
+    echo "$passed classes"
+}
+
+# The tests of the crate `zmq`, linked to our library instead of the copy that it would build.
+part_rust() {
+    mkdir -p "$work/rust/src" && cd "$work/rust"
+    printf '[package]\nname = "fetch"\nversion = "0.0.0"\nedition = "2021"\n[dependencies]\nzmq = "=0.10.0"\n[workspace]\n' >Cargo.toml
+    touch src/lib.rs
+    cargo vendor --quiet >/dev/null
+    mv vendor/zmq zmq && cd zmq
+    mkdir -p .cargo
+    printf '[target.%s.zmq]\nrustc-link-lib = ["zmq"]\nrustc-link-search = ["native=%s"]\n' \
+        "$(rustc -vV | sed -n 's/^host: //p')" "$ours" >.cargo/config.toml
+    echo '[workspace]' >>Cargo.toml
+    # Left out: what checks the compiler's messages.
+    CARGO_TARGET_DIR=$work/rust/target LD_LIBRARY_PATH=$ours cargo test --quiet --no-fail-fast --tests -- \
+        --skip compile_tests 2>&1 | grep -E '^test result|FAILED|failed|panicked'
+    return "${PIPESTATUS[0]}"
 }
 
 # Debian's pyzmq, as it is. Left out: what needs the network or another compiler's types (mypy), and the sockets of the
