@@ -483,6 +483,10 @@ options! {
     /// Accept peers that speak ZMTP 1.0 or 2.0 (libzmq before 4.0); default true. They cannot authenticate,
     /// and bytes that are not ZMTP at all can pass for them: switch it off on ports that strangers reach.
     set_accept_legacy, accept_legacy: bool = accept_legacy;
+    /// Whether a signal that the waiting thread handles ends a blocking call, with [`ErrorKind::Interrupted`];
+    /// default false: the call goes on. Takes effect at once. Where several threads wait at one socket, only one
+    /// of them can be interrupted.
+    set_interruptible, interruptible: bool = interruptible;
     /// Keep only the newest message in each queue (PUSH, PULL, PUB, SUB, DEALER; single-part messages).
     /// Default false. ZMQ_CONFLATE.
     set_conflate, conflate: bool = conflate;
