@@ -1,6 +1,7 @@
 //! The socket that applications hold.
 
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -93,6 +94,17 @@ impl Socket {
     /// [`ErrorKind::TooManySockets`], [`ErrorKind::Terminated`].
     pub fn bind(&self, endpoint: &str) -> Result<String> {
         endpoints::bind(&self.core, endpoint)
+    }
+
+    /// As [`Socket::bind`], with a descriptor that listens already: one that a service manager has handed over, say.
+    /// The endpoint only names the transport, `tcp://*:*` or `ipc://*`; the address is the descriptor's own, and
+    /// returned. Unbinding closes the descriptor.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for a descriptor that does not listen, or on another transport; as
+    /// [`Socket::bind`].
+    pub fn bind_listening(&self, endpoint: &str, fd: OwnedFd) -> Result<String> {
+        endpoints::adopt(&self.core, endpoint, fd)
     }
 
     /// Connects to `endpoint`, in the background: success means that the endpoint is well-formed. Messages
