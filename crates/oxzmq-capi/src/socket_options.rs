@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use libc::{c_int, size_t};
+use oxzmq::curve::z85;
 use oxzmq::{EventFd, OptionInfo, OptionKind, OptionValue};
 
 use crate::guard::{self, Errno, Result};
@@ -16,6 +17,11 @@ const RCVMORE: c_int = 13;
 const FD: c_int = 14;
 const EVENTS: c_int = 15;
 const THREAD_SAFE: c_int = 81;
+
+/// A key in Z85 with its terminating zero.
+const KEY_TEXT: usize = 41;
+
+const USE_FD: c_int = 89;
 
 const INVALID: Errno = Errno(libc::EINVAL);
 
@@ -36,6 +42,14 @@ pub unsafe extern "C" fn zmq_setsockopt(
         let octets = unsafe { crate::message::octets(value, size)? };
         let Some(option) = OptionInfo::by_number(option) else {
             socket.inner.readiness()?; // ETERM comes before EINVAL
+            if option == USE_FD {
+                let fd = c_int::from_ne_bytes(octets.try_into().map_err(|_| INVALID)?);
+                if fd < -1 {
+                    return Err(INVALID);
+                }
+                socket.use_fd.store(fd, Relaxed);
+                return Ok(());
+            }
             return Err(INVALID);
         };
         let value = parse(option, octets, value.is_null()).ok_or(INVALID)?;
@@ -49,7 +63,9 @@ fn parse(option: &OptionInfo, octets: &[u8], is_null: bool) -> Option<OptionValu
         OptionKind::Unsigned => OptionValue::Unsigned(u64::from_ne_bytes(octets.try_into().ok()?)),
         // Only NULL clears a text.
         OptionKind::Text(..) if octets.is_empty() && !is_null => return None,
-        OptionKind::Text(..) | OptionKind::Binary(..) => OptionValue::Bytes(Bytes::copy_from_slice(octets)),
+        OptionKind::Text(..) | OptionKind::Binary(..) | OptionKind::Key => {
+            OptionValue::Bytes(Bytes::copy_from_slice(octets))
+        }
         _ => OptionValue::Int(c_int::from_ne_bytes(octets.try_into().ok()?)),
     })
 }
@@ -73,6 +89,12 @@ pub unsafe extern "C" fn zmq_getsockopt(
             RCVMORE => put_int(room, socket.more.load(Relaxed).into())?,
             FD => put_int(room, socket.fd()?)?,
             EVENTS => put_int(room, socket.events()?)?,
+            USE_FD => {
+                socket.inner.readiness()?;
+                let fd = socket.use_fd.load(Relaxed).to_ne_bytes();
+                *<&mut [u8; 4]>::try_from(room).map_err(|_| INVALID)? = fd;
+                fd.len()
+            }
             _ => {
                 let Some(option) = OptionInfo::by_number(option) else {
                     socket.inner.readiness()?; // ETERM comes before EINVAL
@@ -97,6 +119,7 @@ fn put_int(room: &mut [u8], value: c_int) -> Result<usize> {
 }
 
 fn put(room: &mut [u8], option: &OptionInfo, value: OptionValue) -> Result<usize> {
+    let size = room.len();
     let mut exactly = |octets: &[u8]| {
         if room.len() != octets.len() {
             return Err(INVALID);
@@ -109,6 +132,12 @@ fn put(room: &mut [u8], option: &OptionInfo, value: OptionValue) -> Result<usize
         OptionValue::Int(value) => exactly(&value.to_ne_bytes()),
         OptionValue::Long(value) => exactly(&value.to_ne_bytes()),
         OptionValue::Unsigned(value) => exactly(&value.to_ne_bytes()),
+        // Room for the characters and a zero asks for Z85.
+        OptionValue::Bytes(octets) if option.kind == OptionKind::Key && size == KEY_TEXT => {
+            let text = z85::encode(&octets).map_err(|_| INVALID)?;
+            exactly(&[text.as_bytes(), b"\0"].concat())
+        }
+        OptionValue::Bytes(octets) if option.kind == OptionKind::Key => exactly(&octets),
         OptionValue::Bytes(octets) => {
             let zero = usize::from(matches!(option.kind, OptionKind::Text(..)));
             let length = octets.len() + zero;

@@ -4,6 +4,7 @@
 //! | module | duty |
 //! | --- | --- |
 //! | [`commands`] | one file or directory per subcommand: its arguments and `run` |
+//! | [`curve`] | flags for keys that several commands have |
 //! | [`demos`] | the programs of a first lecture, which are also the library's examples |
 //! | [`settings`] | flags from a TOML file |
 //! | [`outcome`] | what a command's result means to the shell |
@@ -12,6 +13,7 @@
 #![deny(unsafe_code)]
 
 pub mod commands;
+pub mod curve;
 pub mod demos;
 pub mod outcome;
 pub mod settings;
@@ -21,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use commands::{bench, check, demo, generate, master, serve, status, worker};
+use commands::{bench, check, demo, generate, keygen, master, serve, status, worker};
 
 /// ZeroMQ in memory-safe Rust: a web server with distributed workers, demos and benchmarks.
 #[derive(Debug, Parser)]
@@ -40,6 +42,7 @@ enum Command {
     Check(check::Args),
     Demo(demo::Args),
     Bench(bench::Args),
+    Keygen(keygen::Args),
     Generate(generate::Args),
     #[command(hide = true)]
     BenchPeer(bench::PeerArgs),
@@ -59,6 +62,7 @@ pub fn run(typed: Vec<OsString>) -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Keygen(args) => keygen::run(args),
         Command::Generate(args) => generate::run(args),
         Command::BenchPeer(args) => bench::run_peer(args),
     }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use oxzmq_proto::Security;
 use parking_lot::Mutex;
 
 use crate::core::Core;
@@ -19,6 +20,7 @@ pub(crate) struct Connector {
     /// The endpoint as the application wrote it.
     pub(crate) name: String,
     pub(crate) options: Options,
+    pub(crate) security: Security,
     reactor: Arc<Reactor>,
     state: Mutex<State>,
 }
@@ -40,7 +42,8 @@ impl Connector {
         options: Options,
         reactor: Arc<Reactor>,
     ) -> Arc<Self> {
-        Arc::new(Self { core, endpoint, name, options, reactor, state: Mutex::default() })
+        let security = options.security.prepare();
+        Arc::new(Self { core, security, endpoint, name, options, reactor, state: Mutex::default() })
     }
 
     pub(crate) fn set_session(&self, session: &Arc<Session>) {

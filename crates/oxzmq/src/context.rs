@@ -10,10 +10,15 @@ use crate::core::Core;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inproc::Registry;
 use crate::reactor::Reactor;
+use crate::security::{AuthRequest, Authenticator};
 use crate::socket::Socket;
 
 /// Sockets in a context unless [`ContextBuilder::max_sockets`] says otherwise.
 pub const DEFAULT_MAX_SOCKETS: usize = 65_535;
+
+/// Accepted connections that may be in their handshakes at the same time, for each I/O thread, unless
+/// [`ContextBuilder::max_handshakes`] says otherwise.
+pub const DEFAULT_MAX_HANDSHAKES: usize = 4096;
 
 /// Where sockets live: they share its I/O threads and its `inproc://` names. Cloning gives another handle
 /// to the same context.
@@ -49,6 +54,7 @@ struct Handle(Arc<Inner>);
 pub struct ContextBuilder {
     io_threads: usize,
     max_sockets: usize,
+    max_handshakes: usize,
 }
 
 impl ContextBuilder {
@@ -65,10 +71,23 @@ impl ContextBuilder {
         self
     }
 
+    /// Most accepted connections in their handshakes at the same time, for each I/O thread; default
+    /// [`DEFAULT_MAX_HANDSHAKES`], at least 1. When one more comes, that which has been at it for longest is closed: those
+    /// that say nothing keep nobody out.
+    pub fn max_handshakes(mut self, max_handshakes: usize) -> Self {
+        self.max_handshakes = max_handshakes.max(1);
+        self
+    }
+
     /// Makes the context.
     pub fn build(self) -> Context {
-        let inner =
-            Inner { settings: self, state: Mutex::default(), changed: Condvar::new(), inproc: Mutex::default() };
+        let inner = Inner {
+            settings: self,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            inproc: Mutex::default(),
+            authenticator: Mutex::default(),
+        };
         Context(Arc::new(Handle(Arc::new(inner))))
     }
 }
@@ -78,6 +97,7 @@ pub(crate) struct Inner {
     state: Mutex<State>,
     changed: Condvar,
     pub(crate) inproc: Mutex<Registry>,
+    authenticator: Mutex<Option<Authenticator>>,
 }
 
 #[derive(Default)]
@@ -106,7 +126,7 @@ impl Context {
 
     /// A context with other settings.
     pub fn builder() -> ContextBuilder {
-        ContextBuilder { io_threads: 1, max_sockets: DEFAULT_MAX_SOCKETS }
+        ContextBuilder { io_threads: 1, max_sockets: DEFAULT_MAX_SOCKETS, max_handshakes: DEFAULT_MAX_HANDSHAKES }
     }
 
     /// Makes a socket.
@@ -137,6 +157,26 @@ impl Context {
             core.terminate();
         }
         Ok(Socket::new(core))
+    }
+
+    /// Lets `authenticator` decide about every peer that a socket of this context asks about: those of PLAIN and CURVE
+    /// servers, and of NULL where a [domain](crate::Socket::set_zap_domain) is set. It takes the place of an earlier
+    /// one, and comes before a ZAP handler bound to `inproc://zeromq.zap.01`, which is asked where there is none.
+    ///
+    /// It is called on the I/O thread, so it must not wait for anything: to take its time it hands the request to
+    /// another thread or task. If it panics, the peer is refused.
+    ///
+    /// ```
+    /// use oxzmq::{Context, Credentials};
+    ///
+    /// let context = Context::new();
+    /// context.set_authenticator(|request| match request.credentials() {
+    ///     Credentials::Curve(key) if key.to_string().starts_with("Yne@") => request.accept("the one we know"),
+    ///     _ => request.refuse(),
+    /// });
+    /// ```
+    pub fn set_authenticator(&self, authenticator: impl Fn(AuthRequest) + Send + Sync + 'static) {
+        *self.0.0.authenticator.lock() = Some(Arc::new(authenticator));
     }
 
     /// Makes every waiting and later call on the context's sockets fail with [`ErrorKind::Terminated`], so
@@ -206,12 +246,26 @@ impl Inner {
             return Err(Error::new(ErrorKind::NoIoThread, why));
         };
         while state.reactors.len() <= index {
-            let reactor = Reactor::start(state.reactors.len())
+            let reactor = Reactor::start(state.reactors.len(), self.settings.max_handshakes)
                 .map_err(|error| Error::from_os(&error, "cannot start an I/O thread"))?;
             state.reactors.push(reactor);
         }
         state.next_reactor = (index + 1) % threads;
         Ok(Arc::clone(&state.reactors[index]))
+    }
+
+    pub(crate) fn authenticator(&self) -> Option<Authenticator> {
+        self.authenticator.lock().clone()
+    }
+
+    /// A socket of the library's own: it counts for no limit, and nobody waits for its end.
+    pub(crate) fn internal_socket(self: &Arc<Self>, socket_type: SocketType) -> Result<Socket> {
+        let id = {
+            let mut state = self.state.lock();
+            state.next_socket += 1;
+            state.next_socket
+        };
+        Core::new(Arc::clone(self), id, socket_type).map(Socket::new)
     }
 
     pub(crate) fn socket_closed(&self, id: u64) {

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use bytes::Bytes;
 use oxzmq_proto::SocketType;
 
+use crate::context;
 use crate::core::Core;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
@@ -142,6 +143,10 @@ pub(crate) fn bind(core: &Arc<Core>, name: &str) -> Result<()> {
         join(half, core, &settings);
     }
     Ok(())
+}
+
+pub(crate) fn is_bound(context: &context::Inner, name: &str) -> bool {
+    context.inproc.lock().bound.get(name).is_some_and(|binder| binder.core.strong_count() > 0)
 }
 
 pub(crate) fn unbind(core: &Core, name: &str) {

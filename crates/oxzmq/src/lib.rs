@@ -29,6 +29,8 @@
 //!   [`Socket::send_async`], [`Socket::stream`], [`Socket::sink`]) that works under any runtime.
 //! * [`Poller`] waits for many sockets and plain descriptors, [`proxy()`] joins two sockets, [`Monitor`] tells
 //!   what happens to connections.
+//! * [`Security`] encrypts (CURVE) and asks who is there ([`Context::set_authenticator`], or ZAP); [`curve`] has the
+//!   keys.
 //! * Errors have a [kind](ErrorKind), a sentence, and the errno that the C API of ZeroMQ would report. A
 //!   message that could not be sent comes back in its [`SendError`].
 
@@ -38,6 +40,7 @@ mod asynch;
 mod connector;
 mod context;
 mod core;
+pub mod curve;
 mod endpoint;
 mod endpoints;
 pub mod error;
@@ -53,6 +56,7 @@ mod proxy;
 mod queue;
 mod random;
 mod reactor;
+mod security;
 mod session;
 mod socket;
 mod sync;
@@ -61,7 +65,7 @@ mod transport;
 mod wakers;
 
 pub use asynch::{MessageSink, MessageStream, RecvFuture, SendFuture};
-pub use context::{Context, ContextBuilder, DEFAULT_MAX_SOCKETS};
+pub use context::{Context, ContextBuilder, DEFAULT_MAX_HANDSHAKES, DEFAULT_MAX_SOCKETS};
 pub use error::{Error, ErrorKind, Result, SendError};
 pub use event_fd::EventFd;
 pub use monitor::{Event, EventKind, MONITOR_CAPACITY, Monitor};
@@ -69,4 +73,5 @@ pub use options::{Effect, OPTIONS, OptionInfo, OptionKind, OptionValue};
 pub use oxzmq_proto::{Frame, IntoFrames, Message, Properties, SocketType};
 pub use poller::{Interest, PollEvent, Poller};
 pub use proxy::{proxy, proxy_steerable};
+pub use security::{AuthRequest, Credentials, Mechanism, Security};
 pub use socket::{Readiness, Socket, SocketStats};

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use oxzmq_proto::Security;
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
@@ -23,6 +24,7 @@ pub(crate) struct Listener {
     /// The resolved endpoint: what `last_endpoint` reports and `unbind` takes.
     pub(crate) name: String,
     pub(crate) options: Options,
+    pub(crate) security: Security,
     open: Mutex<Option<(OwnedFd, Option<Cleanup>)>>,
 }
 
@@ -42,6 +44,7 @@ impl Listener {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             core,
             name: listening.resolved,
+            security: options.security.prepare(),
             options,
             open: Mutex::new(Some((listening.fd, listening.cleanup))),
         })

@@ -39,11 +39,12 @@ pub enum EventKind {
     Disconnected,
     /// The handshake is complete: messages flow.
     HandshakeSucceeded,
-    /// The handshake ended early: the peer left, or took too long. The value is an errno.
+    /// The handshake ended early: the peer left, or took too long, or there was no authenticator to ask. The value is
+    /// an errno.
     HandshakeFailed,
     /// The peer broke the protocol; the value is one of ZeroMQ's `ZMQ_PROTOCOL_ERROR_*` numbers or zero.
     HandshakeFailedProtocol,
-    /// The peer refused this end's credentials; the value is the status (300, 400 or 500).
+    /// The authenticator refused the peer, or the peer's refused this end; the value is the status (300, 400 or 500).
     HandshakeFailedAuth,
     /// Monitoring has ended; no event follows.
     Stopped,

@@ -307,7 +307,7 @@ fn every_option_that_can_be_read_reads_back_what_was_set_and_refuses_what_it_doe
         let socket_type = *option.types.first().unwrap_or(&SocketType::Dealer);
         let socket = context.socket(socket_type);
         let of_another_kind = match option.kind {
-            OptionKind::Text(..) | OptionKind::Binary(..) => OptionValue::Int(1),
+            OptionKind::Text(..) | OptionKind::Binary(..) | OptionKind::Key => OptionValue::Int(1),
             _ => OptionValue::from("text"),
         };
         assert_kind(socket.set_option(option, of_another_kind), ErrorKind::InvalidArgument);
@@ -320,6 +320,7 @@ fn every_option_that_can_be_read_reads_back_what_was_set_and_refuses_what_it_doe
             OptionKind::Switch | OptionKind::Flag => OptionValue::Int(1),
             OptionKind::Long => OptionValue::Long(70_000),
             OptionKind::Unsigned => OptionValue::Unsigned(1),
+            OptionKind::Key => OptionValue::from(&[7; 32][..]),
             _ => OptionValue::from("lo"),
         };
         // Kept in steps of a hundred.

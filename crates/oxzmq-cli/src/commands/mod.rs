@@ -5,6 +5,7 @@ pub mod bench;
 pub mod check;
 pub mod demo;
 pub mod generate;
+pub mod keygen;
 pub mod master;
 pub mod serve;
 pub mod status;

@@ -11,6 +11,7 @@ use oxzmq_proto::{Limits, SocketType};
 
 pub use self::table::{Effect, OPTIONS, OptionInfo};
 pub use self::value::{OptionKind, OptionValue};
+use crate::security::SecurityOptions;
 
 /// Frames that a message may gain on its way, beyond what its sender may put in: the routing ids of REQ, ROUTER and
 /// DEALER.
@@ -44,11 +45,13 @@ pub(crate) struct Options {
     pub(crate) heartbeat_timeout: Option<Duration>,
     pub(crate) heartbeat_ttl: Duration,
     pub(crate) accept_legacy: bool,
+    pub(crate) interruptible: bool,
     pub(crate) conflate: bool,
     pub(crate) metadata: Vec<(String, Bytes)>,
     pub(crate) send_buffer: Option<u32>,
     pub(crate) recv_buffer: Option<u32>,
     pub(crate) keepalive: Option<bool>,
+    pub(crate) security: SecurityOptions,
     pub(crate) keepalive_count: Option<u32>,
     /// In seconds, as the next.
     pub(crate) keepalive_idle: Option<u32>,
@@ -108,11 +111,13 @@ impl Options {
             heartbeat_timeout: None,
             heartbeat_ttl: Duration::ZERO,
             accept_legacy: true,
+            interruptible: false,
             conflate: false,
             metadata: Vec::new(),
             send_buffer: None,
             recv_buffer: None,
             keepalive: None,
+            security: SecurityOptions::default(),
             keepalive_count: None,
             keepalive_idle: None,
             keepalive_interval: None,

@@ -8,9 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use oxzmq_proto::SocketType::{self, *};
 
-use super::value::OptionKind::{Binary, Flag, Int, Long, Switch, Text, Unsigned};
+use super::value::OptionKind::{Binary, Flag, Int, Key, Long, Switch, Text, Unsigned};
 use super::{OptionKind, OptionValue, Options};
-use crate::error::Result;
+use crate::curve::key_of;
+use crate::error::{Error, ErrorKind, Result};
+use crate::security::Mechanism;
 use crate::socket::Socket;
 
 /// When a change of an option shows.
@@ -259,7 +261,26 @@ table! {
     IPV6 = 42, Switch, "0", Endpoints, [], "Use IPv6 as well as IPv4.",
         get: { o => o.ipv6.into() }, set: { o, v => o.ipv6 = v.on() };
     MECHANISM = 43, Int(0, 3), "0 (NULL)", Never, [], "The security mechanism's number.",
-        get: { _o => int(0) }, set: { none };
+        get: { o => int(o.security.mechanism() as i32) }, set: { none };
+    PLAIN_SERVER = 44, Switch, "0", Endpoints, [], "1: ask peers for name and password (PLAIN); 0: no security (NULL).",
+        get: { o => o.security.is_server_of(Mechanism::Plain).into() },
+        set: { o, v => o.security.set_server(Mechanism::Plain, v.on()) };
+    PLAIN_USERNAME = 45, Text(0, 255), "empty", Endpoints, [], "The name to give (PLAIN); empty: no security (NULL).",
+        get: { o => o.security.username().into() }, set: { o, v => o.security.set_username(&v.into_bytes()) };
+    PLAIN_PASSWORD = 46, Text(0, 255), "empty", Endpoints, [], "The password to give (PLAIN); empty: no security (NULL).",
+        get: { o => o.security.password().into() }, set: { o, v => o.security.set_password(&v.into_bytes()) };
+    CURVE_SERVER = 47, Switch, "0", Endpoints, [], "1: take clients of CURVE; 0: no security (NULL).",
+        get: { o => o.security.is_server_of(Mechanism::Curve).into() },
+        set: { o, v => o.security.set_server(Mechanism::Curve, v.on()) };
+    CURVE_PUBLICKEY = 48, Key, "32 zero octets", Endpoints, [], "Our public key. The secret one says it all: this is only kept.",
+        get: { o => o.security.public_key()[..].into() },
+        set: { o, v => if let Some(key) = key_of(&v.into_bytes()) { o.security.set_public_key(key) } };
+    CURVE_SECRETKEY = 49, Key, "32 zero octets", Endpoints, [], "Our secret key (CURVE).",
+        get: { o => o.security.secret_key()[..].into() },
+        set: { o, v => if let Some(key) = key_of(&v.into_bytes()) { o.security.set_secret_key(key) } };
+    CURVE_SERVERKEY = 50, Key, "32 zero octets", Endpoints, [], "The public key of the one to talk to, as its client (CURVE).",
+        get: { o => o.security.server_key()[..].into() },
+        set: { o, v => if let Some(key) = key_of(&v.into_bytes()) { o.security.set_server_key(key) } };
     PROBE_ROUTER = 51, Flag, "0", Peers, [Dealer, Req, Router, Rep], "Send an empty message to each new peer.",
         get: { none }, set: { o, v => o.probe_router = v.on() };
     REQ_CORRELATE = 52, Flag, "0", Now, [Req], "Number requests, and take only the reply of that number.",
@@ -268,6 +289,8 @@ table! {
         get: { none }, set: { o, v => o.req_relaxed = v.on() };
     CONFLATE = 54, Switch, "0", Endpoints, [], "Keep only the newest message (PUSH, PULL, PUB, SUB, DEALER).",
         get: { o => o.conflate.into() }, set: { o, v => o.conflate = v.on() };
+    ZAP_DOMAIN = 55, Text(1, 255), "empty", Endpoints, [], "What the authenticator is told that the socket belongs to.",
+        get: { o => o.security.zap_domain.as_str().into() }, set: { socket s, v => set_zap_domain(s, &v.into_bytes()) };
     ROUTER_HANDOVER = 56, Flag, "0", Now, [Router, Rep], "A newcomer takes over a routing id that is in use.",
         get: { none }, set: { o, v => o.router_handover = v.on() };
     TOS = 57, MS, "0", Endpoints, [], "IP type of service of connections; 0 leaves it alone.",
@@ -309,6 +332,8 @@ table! {
         get: { o => int(o.multicast_max_datagram) }, set: { o, v => o.multicast_max_datagram = v.count() };
     BINDTODEVICE = 92, Text(0, 16), "empty", Endpoints, [], "The network interface that tcp connections are bound to.",
         get: { o => o.device.clone().into() }, set: { o, v => o.device = v.into_bytes() };
+    ZAP_ENFORCE_DOMAIN = 93, ANY, "0", Endpoints, [], "With a domain set, refuse peers where there is no authenticator.",
+        get: { o => o.security.zap_enforce_domain.into() }, set: { o, v => o.security.zap_enforce_domain = v.on() };
     LOOPBACK_FASTPATH = 94, ANY, "0", Endpoints, [], "Of Windows; kept, and without effect.",
         get: { o => OptionValue::Int(o.loopback_fastpath) }, set: { o, v => o.loopback_fastpath = v.int() };
     METADATA = 95, Binary(4, usize::MAX), "none", Endpoints, [], "`X-name:value`: a property that peers see.",
@@ -326,6 +351,12 @@ table! {
 /// The types of which libzmq lets several threads use one socket. Here that holds for every type.
 pub(crate) fn is_thread_safe(socket_type: SocketType) -> bool {
     matches!(socket_type, Server | Client | Radio | Dish | Gather | Scatter | Peer | Channel)
+}
+
+fn set_zap_domain(socket: &Socket, domain: &[u8]) -> Result<()> {
+    let text = std::str::from_utf8(domain);
+    let why = "a ZAP domain is text in UTF-8";
+    socket.set_zap_domain(text.map_err(|_| Error::new(ErrorKind::InvalidArgument, why))?)
 }
 
 fn set_metadata(socket: &Socket, property: &[u8]) -> Result<()> {

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::curve;
+
 /// A value of an option that is named by its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -64,6 +66,8 @@ pub enum OptionKind {
     Text(usize, usize),
     /// Octets, between so many of them.
     Binary(usize, usize),
+    /// A key of CURVE: 32 octets, or 40 characters of Z85 with or without a zero octet behind them. Read as 32 octets.
+    Key,
 }
 
 impl OptionKind {
@@ -84,6 +88,7 @@ impl OptionKind {
             Self::Unsigned => "an unsigned 64-bit int".to_owned(),
             Self::Text(least, most) => format!("text, {}", octets(least, most)),
             Self::Binary(least, most) => octets(least, most),
+            Self::Key => "a key: 32 octets, or 40 characters of Z85".to_owned(),
         }
     }
 
@@ -97,6 +102,7 @@ impl OptionKind {
             (Self::Text(least, most) | Self::Binary(least, most), OptionValue::Bytes(value)) => {
                 (least..=most).contains(&value.len())
             }
+            (Self::Key, OptionValue::Bytes(value)) => curve::key_of(value).is_some(),
             _ => false,
         }
     }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use oxzmq_proto::{Established, Handshake, HandshakeConfig, Kind, Message, ProtocolError, SocketType};
+use oxzmq_proto::{Established, Handshake, HandshakeConfig, Kind, Message, ProtocolError, Security, SocketType};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::Socket;
 
-use super::{Source, Timer, Worker};
+use super::{Parting, Reactor, Source, Timer, Worker};
 use crate::connector::Connector;
 use crate::core::Core;
 use crate::listener::Listener;
@@ -19,7 +19,8 @@ use crate::monitor::{Event, EventKind};
 use crate::options::Options;
 use crate::peers::Peer;
 use crate::queue::Queue;
-use crate::session::{Codec, Origin, Session};
+use crate::security::{Asked, Decision, Question};
+use crate::session::{Codec, Link, Origin, Session};
 use crate::sys::Interest;
 use crate::transport;
 
@@ -46,6 +47,13 @@ impl From {
         }
     }
 
+    fn security(&self) -> &Security {
+        match self {
+            Self::Listener(listener) => &listener.security,
+            Self::Connector(connector) => &connector.security,
+        }
+    }
+
     fn name(&self) -> &str {
         match self {
             Self::Listener(listener) => &listener.name,
@@ -69,6 +77,9 @@ pub(super) struct Handshaking {
     interest: Interest,
     address: Bytes,
     peer: String,
+    /// The authenticator has been asked about the peer. Its answer to an earlier question is not asked for again:
+    /// there is one question in a handshake.
+    asked: Option<Asked>,
 }
 
 enum HandshakeEnd {
@@ -92,12 +103,17 @@ impl Worker {
         config.metadata = options.metadata.clone();
         config.accept_legacy = options.accept_legacy;
         config.limits = options.limits();
+        config.security = from.security().clone();
+        config.authenticate = options.security.asks_about_null();
         let limit = options.handshake_interval.filter(|interval| !interval.is_zero());
         match self.add_source(&fd, Interest::READ) {
             Ok(token) => {
                 self.expire_after(token, limit);
+                if matches!(from, From::Listener(_)) {
+                    self.admit(token);
+                }
                 let handshake = Handshake::new(config);
-                let attempt = Handshaking { from, fd, handshake, interest: Interest::READ, address, peer };
+                let attempt = Handshaking { from, fd, handshake, interest: Interest::READ, address, peer, asked: None };
                 self.handshake_ready(token, Box::new(attempt));
             }
             Err(error) => {
@@ -114,6 +130,11 @@ impl Worker {
         }
         match attempt.step() {
             HandshakeEnd::Wait => {
+                if attempt.asked.is_none()
+                    && let Some(decision) = attempt.ask(token, &self.reactor)
+                {
+                    return self.decide(token, attempt, decision);
+                }
                 let write = !attempt.handshake.output().is_empty();
                 let interest = Interest { read: true, write };
                 if interest != attempt.interest {
@@ -127,7 +148,62 @@ impl Worker {
                 self.establish(*attempt, leftover);
             }
             HandshakeEnd::Failed(error) => handshake_failed(&attempt, &error),
-            HandshakeEnd::Refused(error) => handshake_refused(&attempt, &error),
+            HandshakeEnd::Refused(error) => self.refuse(*attempt, &error),
+        }
+    }
+
+    /// The authenticator has answered; the handshake may be over by now.
+    pub(super) fn peer_decided(&mut self, token: u64, decision: Decision) {
+        match self.sources.remove(&token) {
+            Some(Source::Handshaking(attempt)) => self.decide(token, attempt, decision),
+            Some(other) => drop(self.sources.insert(token, other)),
+            None => {}
+        }
+    }
+
+    /// A ZAP handler may have answered.
+    pub(super) fn zap_answered(&mut self, token: u64) {
+        let Some(Source::Handshaking(attempt)) = self.sources.get_mut(&token) else { return };
+        if let Some(Asked::Zap(request)) = &mut attempt.asked
+            && let Some(decision) = request.poll()
+        {
+            self.peer_decided(token, decision);
+        }
+    }
+
+    fn decide(&mut self, token: u64, mut attempt: Box<Handshaking>, decision: Decision) {
+        let verdict = match decision {
+            Decision::Accept(properties) => Ok(properties),
+            Decision::Refuse(status) => Err(status),
+            Decision::Unavailable => return handshake_failed(&attempt, &Errno::FAULT.into()),
+            Decision::Malformed(code, reason) => {
+                let name = attempt.from.name();
+                tracing::error!(endpoint = name, reason, "a peer was refused because of the ZAP handler's reply");
+                let event = Event::new(EventKind::HandshakeFailedProtocol, name).value(code).reason(reason);
+                return end_handshake(&attempt, event);
+            }
+        };
+        match attempt.handshake.authenticate(verdict) {
+            Ok(()) => self.handshake_ready(token, attempt),
+            Err(error) => {
+                // The ERROR that tells the peer why, if there is one.
+                let _ = attempt.write();
+                self.refuse(*attempt, &error);
+            }
+        }
+    }
+
+    /// Closes a connection whose handshake broke the rules, or whose peer is not welcome. The ERROR that says so has
+    /// to arrive: it keeps the peer from coming back.
+    fn refuse(&mut self, attempt: Handshaking, error: &ProtocolError) {
+        handshake_refused(&attempt, error);
+        if !matches!(error, ProtocolError::AuthRefused { .. }) {
+            return;
+        }
+        let _ = self.reactor.set.remove(&attempt.fd);
+        let lingering = attempt.from.core().context.linger();
+        if let Some(parting) = Parting::begin(Arc::new(Link { fd: attempt.fd }), lingering) {
+            self.part(parting);
         }
     }
 
@@ -167,6 +243,27 @@ impl Worker {
 }
 
 impl Handshaking {
+    /// Puts the question on which the handshake waits, if it does; returns what is decided at once.
+    fn ask(&mut self, token: u64, reactor: &Arc<Reactor>) -> Option<Decision> {
+        let request = self.handshake.auth_request()?;
+        let options = self.from.options();
+        let asked = Question {
+            context: &self.from.core().context,
+            options: &options.security,
+            routing_id: &options.routing_id,
+            address: &self.address,
+            request: &request,
+            reactor,
+            token,
+        }
+        .ask();
+        match self.asked.insert(asked) {
+            Asked::Decided(decision) => Some(std::mem::replace(decision, Decision::Unavailable)),
+            Asked::Authenticator => None,
+            Asked::Zap(request) => request.poll(),
+        }
+    }
+
     /// Writes and reads as much as goes.
     fn step(&mut self) -> HandshakeEnd {
         let mut buffer = [0; HANDSHAKE_READ];
@@ -274,10 +371,14 @@ fn retry(from: &From) {
 }
 
 pub(super) fn handshake_failed(attempt: &Handshaking, error: &io::Error) {
-    let name = attempt.from.name();
+    end_handshake(attempt, Event::new(EventKind::HandshakeFailed, attempt.from.name()).error(error));
+}
+
+/// Tells of an end that leaves a connecter to try again.
+fn end_handshake(attempt: &Handshaking, event: Event) {
     let core = attempt.from.core();
-    core.raise(Event::new(EventKind::HandshakeFailed, name).error(error).peer(&attempt.peer));
-    core.raise(Event::new(EventKind::Disconnected, name).peer(&attempt.peer));
+    core.raise(event.peer(&attempt.peer));
+    core.raise(Event::new(EventKind::Disconnected, attempt.from.name()).peer(&attempt.peer));
     retry(&attempt.from);
 }
 

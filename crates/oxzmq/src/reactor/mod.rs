@@ -8,6 +8,7 @@
 mod connecting;
 mod handshaking;
 mod parting;
+mod pending;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -24,10 +25,12 @@ use self::connecting::Connecting;
 pub(crate) use self::handshaking::attach_session;
 use self::handshaking::{From, Handshaking, handshake_failed};
 pub(crate) use self::parting::Parting;
+use self::pending::Pending;
 use crate::connector::Connector;
 use crate::core::{Core, Net};
 use crate::listener::{Accepted, Listener};
 use crate::monitor::{Event, EventKind};
+use crate::security::Decision;
 use crate::session::{Gathered, Session};
 use crate::sys::{self, Events, Interest, PollSet, WakeFd};
 use crate::transport;
@@ -61,6 +64,9 @@ enum Command {
     Unlisten(Arc<Listener>),
     Resolved(Arc<Connector>, io::Result<Vec<SocketAddr>>),
     Timer(Instant, Timer),
+    /// What was decided about the peer of the handshake with this number.
+    Decided(u64, Decision),
+    ZapAnswered(u64),
     Stop,
 }
 
@@ -90,12 +96,12 @@ pub(crate) struct Reactor {
 }
 
 impl Reactor {
-    pub(crate) fn start(index: usize) -> io::Result<Arc<Self>> {
+    pub(crate) fn start(index: usize, max_handshakes: usize) -> io::Result<Arc<Self>> {
         let set = PollSet::new()?;
         let wake = WakeFd::new()?;
         set.add_edge(&wake, WAKE_TOKEN)?;
         let reactor = Arc::new(Self { set, wake, inbox: Mutex::default(), thread: Mutex::new(None) });
-        let worker = Worker::new(Arc::clone(&reactor));
+        let worker = Worker::new(Arc::clone(&reactor), max_handshakes);
         let thread = thread::Builder::new().name(format!("oxzmq/io/{index}")).spawn(move || worker.run())?;
         *reactor.thread.lock() = Some(thread);
         Ok(reactor)
@@ -183,6 +189,16 @@ impl Reactor {
         self.timer(after, Timer::Linger(Arc::downgrade(session)));
     }
 
+    /// Somebody has decided about the peer of a handshake.
+    pub(crate) fn decided(&self, handshake: u64, decision: Decision) {
+        self.post(Command::Decided(handshake, decision));
+    }
+
+    /// A handshake's ZAP handler may have answered.
+    pub(crate) fn zap_answered(&self, handshake: u64) {
+        self.post(Command::ZapAnswered(handshake));
+    }
+
     /// Ends the thread after the commands posted so far.
     pub(crate) fn stop(&self) {
         self.post(Command::Stop);
@@ -213,6 +229,7 @@ struct Worker {
     cores: HashMap<u64, Weak<Core>>,
     sources: HashMap<u64, Source>,
     next_token: u64,
+    pending: Pending,
     timers: BTreeMap<(Instant, u64), Timer>,
     timer_sequence: u64,
     leases: Vec<Weak<Core>>,
@@ -223,12 +240,13 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(reactor: Arc<Reactor>) -> Self {
+    fn new(reactor: Arc<Reactor>, max_handshakes: usize) -> Self {
         Self {
             reactor,
             cores: HashMap::new(),
             sources: HashMap::new(),
             next_token: 0,
+            pending: Pending::new(max_handshakes),
             timers: BTreeMap::new(),
             timer_sequence: 0,
             leases: Vec::new(),
@@ -250,7 +268,9 @@ impl Worker {
                 inbox.asleep = inbox.commands.is_empty();
                 if inbox.asleep { timeout } else { Some(Duration::ZERO) }
             };
-            if let Err(error) = self.reactor.set.wait(&mut events, timeout) {
+            if let Err(error) = self.reactor.set.wait(&mut events, timeout)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
                 tracing::error!(%error, "an I/O thread cannot wait for its descriptors");
             }
             self.reactor.inbox.lock().asleep = false;
@@ -311,6 +331,8 @@ impl Worker {
                 Command::Part(parting) => self.part(parting),
                 Command::Resolved(connector, addresses) => self.resolved(connector, addresses),
                 Command::Timer(at, timer) => self.add_timer(at, timer),
+                Command::Decided(token, decision) => self.peer_decided(token, decision),
+                Command::ZapAnswered(token) => self.zap_answered(token),
                 Command::Stop => return false,
             }
         }

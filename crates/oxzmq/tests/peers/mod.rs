@@ -1,5 +1,7 @@
 //! A libzmq in a process of its own, driven over its standard input (see `peer.py`).
 
+#![allow(dead_code)] // every test file uses another part
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};

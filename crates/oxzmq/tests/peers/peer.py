@@ -12,6 +12,7 @@ longer than PATIENCE.
     send NAME FRAME...
     burst NAME COUNT                      send the messages "0", "1", ...
     recv NAME                             answers with the frames
+    user NAME                             receives a message and answers with its User-Id, in hex
     poll NAME MILLISECONDS                answers 1 if there is something to receive, else 0
     close NAME
     listen NAME                           a bare TCP socket; answers with its port
@@ -76,6 +77,10 @@ def receive(name):
     return " ".join(encode(frame) for frame in named[name].recv_multipart())
 
 
+def user(name):
+    return encode(named[name].recv(copy=False).get("User-Id").encode())
+
+
 def listen(name):
     named[name] = socket.create_server(("127.0.0.1", 0))
     named[name].settimeout(PATIENCE)
@@ -106,6 +111,7 @@ commands = {
     "send": lambda name, *frames: named[name].send_multipart([decode(f) for f in frames]),
     "burst": burst,
     "recv": receive,
+    "user": user,
     "poll": lambda name, time: str(int(named[name].poll(int(time)) != 0)),
     "close": lambda name: named.pop(name).close(),
     "listen": listen,
