@@ -284,6 +284,7 @@ pub extern "C" fn zmq_socket(context: *mut c_void, socket_type: c_int) -> *mut c
         let context = state.context.get_or_insert_with(|| builder.build()).clone();
         drop(state);
         let socket = context.socket(socket_type.ok_or(Errno(libc::EINVAL))?)?;
+        socket.set_interruptible(true)?;
         if ipv6 {
             socket.set_ipv6(true)?;
         }

@@ -48,5 +48,5 @@ pub unsafe extern "C" fn zmq_has(capability: *const c_char) -> c_int {
     }
     // SAFETY: the caller gives a string with a terminating zero.
     let capability = unsafe { CStr::from_ptr(capability) };
-    [c"ipc", c"draft", c"curve", c"oxzmq"].contains(&capability).into()
+    [c"ipc", c"curve", c"draft", c"oxzmq"].contains(&capability).into()
 }

@@ -12,7 +12,6 @@
 #![allow(unreachable_pub)] // exported by name, whatever the module
 
 mod context;
-mod curve;
 mod errors;
 mod guard;
 mod handle;

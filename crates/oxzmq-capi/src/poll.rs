@@ -39,11 +39,7 @@ pub(crate) fn timeout(millis: c_long) -> Option<Duration> {
 }
 
 pub(crate) fn interest(events: c_short) -> Interest {
-    let mut interest = Interest::default();
-    interest.readable = events & POLLIN != 0;
-    interest.writable = events & POLLOUT != 0;
-    interest.urgent = events & POLLPRI != 0;
-    interest
+    Interest { readable: events & POLLIN != 0, writable: events & POLLOUT != 0, urgent: events & POLLPRI != 0 }
 }
 
 /// Waits until one of the sources is ready for what it is asked for; the answer has an entry for each.

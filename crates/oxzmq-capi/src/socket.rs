@@ -1,8 +1,9 @@
 //! Sockets: what a handle stands for, and the calls that are not about messages.
 
 use std::ffi::{CStr, c_void};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 
 use libc::{c_char, c_int, size_t};
 use oxzmq::{Context, EventFd, Message};
@@ -26,6 +27,8 @@ pub(crate) struct Socket {
     pub(crate) rest: Mutex<Rest>,
     /// Made when somebody asks for `ZMQ_FD`.
     pub(crate) event_fd: OnceLock<EventFd>,
+    /// `ZMQ_USE_FD`: a descriptor that listens, for the next bind; -1 for none.
+    pub(crate) use_fd: AtomicI32,
     pub(crate) monitor: Mutex<Option<monitor::Running>>,
 }
 
@@ -43,6 +46,7 @@ impl Socket {
             more: AtomicBool::new(false),
             rest: Mutex::default(),
             event_fd: OnceLock::new(),
+            use_fd: AtomicI32::new(-1),
             monitor: Mutex::new(None),
         }
     }
@@ -99,7 +103,29 @@ pub extern "C" fn zmq_close(socket: *mut c_void) -> c_int {
     })
 }
 
-type Call = fn(&oxzmq::Socket, &str) -> oxzmq::Result<()>;
+impl Socket {
+    /// Binds with the descriptor that `ZMQ_USE_FD` has set, which is the library's from then on.
+    fn bind_used_fd(&self, endpoint: &str) -> Result<bool> {
+        let number = self.use_fd.load(Relaxed);
+        if number < 0 || endpoint.starts_with("inproc:") {
+            return Ok(false);
+        }
+        // A copy first: what cannot be bound stays the program's. SAFETY: any number will do; a wrong one is an error.
+        let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 0) };
+        if copy < 0 {
+            return Err(Errno(guard::errno()));
+        }
+        // SAFETY: just made, and nobody else's.
+        let copy = unsafe { OwnedFd::from_raw_fd(copy) };
+        self.inner.bind_listening(endpoint, copy)?;
+        self.use_fd.store(-1, Relaxed);
+        // SAFETY: the program gave it away.
+        unsafe { libc::close(number) };
+        Ok(true)
+    }
+}
+
+type Call = fn(&Socket, &str) -> Result<()>;
 
 /// # Safety
 /// `endpoint` is NULL or has a terminating zero.
@@ -110,8 +136,7 @@ unsafe fn with_endpoint(socket: *mut c_void, endpoint: *const c_char, call: Call
         socket.inner.readiness()?;
         // SAFETY: as above.
         let endpoint = unsafe { text(endpoint)? };
-        without_signals(|| call(&socket.inner, endpoint))?;
-        Ok(())
+        without_signals(|| call(&socket, endpoint))
     })
 }
 
@@ -119,28 +144,35 @@ unsafe fn with_endpoint(socket: *mut c_void, endpoint: *const c_char, call: Call
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zmq_bind(socket: *mut c_void, endpoint: *const c_char) -> c_int {
     // SAFETY: the caller gives a string with a terminating zero.
-    unsafe { with_endpoint(socket, endpoint, |socket, endpoint| socket.bind(endpoint).map(drop)) }
+    unsafe {
+        with_endpoint(socket, endpoint, |socket, endpoint| {
+            if !socket.bind_used_fd(endpoint)? {
+                socket.inner.bind(endpoint)?;
+            }
+            Ok(())
+        })
+    }
 }
 
 /// See `zmq_connect(3)`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zmq_connect(socket: *mut c_void, endpoint: *const c_char) -> c_int {
     // SAFETY: the caller gives a string with a terminating zero.
-    unsafe { with_endpoint(socket, endpoint, oxzmq::Socket::connect) }
+    unsafe { with_endpoint(socket, endpoint, |socket, endpoint| Ok(socket.inner.connect(endpoint)?)) }
 }
 
 /// See `zmq_unbind(3)`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zmq_unbind(socket: *mut c_void, endpoint: *const c_char) -> c_int {
     // SAFETY: the caller gives a string with a terminating zero.
-    unsafe { with_endpoint(socket, endpoint, oxzmq::Socket::unbind) }
+    unsafe { with_endpoint(socket, endpoint, |socket, endpoint| Ok(socket.inner.unbind(endpoint)?)) }
 }
 
 /// See `zmq_disconnect(3)`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zmq_disconnect(socket: *mut c_void, endpoint: *const c_char) -> c_int {
     // SAFETY: the caller gives a string with a terminating zero.
-    unsafe { with_endpoint(socket, endpoint, oxzmq::Socket::disconnect) }
+    unsafe { with_endpoint(socket, endpoint, |socket, endpoint| Ok(socket.inner.disconnect(endpoint)?)) }
 }
 
 /// See `zmq_connect_peer(3)`.
@@ -169,7 +201,7 @@ unsafe fn change_group(socket: *mut c_void, group: *const c_char, call: Call) ->
     guard::status(|| {
         let socket = used(socket)?;
         // SAFETY: as above.
-        Ok(call(&socket.inner, unsafe { text(group)? })?)
+        call(&socket, unsafe { text(group)? })
     })
 }
 
@@ -177,14 +209,14 @@ unsafe fn change_group(socket: *mut c_void, group: *const c_char, call: Call) ->
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zmq_join(socket: *mut c_void, group: *const c_char) -> c_int {
     // SAFETY: the caller gives a string with a terminating zero.
-    unsafe { change_group(socket, group, |socket, group| socket.join(group)) }
+    unsafe { change_group(socket, group, |socket, group| Ok(socket.inner.join(group)?)) }
 }
 
 /// See `zmq_leave(3)`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zmq_leave(socket: *mut c_void, group: *const c_char) -> c_int {
     // SAFETY: the caller gives a string with a terminating zero.
-    unsafe { change_group(socket, group, |socket, group| socket.leave(group)) }
+    unsafe { change_group(socket, group, |socket, group| Ok(socket.inner.leave(group)?)) }
 }
 
 /// See `zmq_socket_get_peer_state(3)`.

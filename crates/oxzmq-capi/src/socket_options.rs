@@ -6,17 +6,22 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use libc::{c_int, size_t};
+use oxzmq::curve::z85;
 use oxzmq::{EventFd, OptionInfo, OptionKind, OptionValue};
 
 use crate::guard::{self, Errno, Result};
 use crate::poll::{POLLIN, POLLOUT};
 use crate::socket::{Socket, used};
-use crate::z85;
 
 const RCVMORE: c_int = 13;
 const FD: c_int = 14;
 const EVENTS: c_int = 15;
 const THREAD_SAFE: c_int = 81;
+
+/// A key in Z85 with its terminating zero.
+const KEY_TEXT: usize = 41;
+
+const USE_FD: c_int = 89;
 
 const INVALID: Errno = Errno(libc::EINVAL);
 
@@ -37,6 +42,10 @@ pub unsafe extern "C" fn zmq_setsockopt(
         let octets = unsafe { crate::message::octets(value, size)? };
         let Some(option) = OptionInfo::by_number(option) else {
             socket.inner.readiness()?; // ETERM comes before EINVAL
+            if option == USE_FD {
+                let fd = c_int::from_ne_bytes(octets.try_into().map_err(|_| INVALID)?);
+                return if fd < -1 { Err(INVALID) } else { Ok(socket.use_fd.store(fd, Relaxed)) };
+            }
             return Err(INVALID);
         };
         let value = parse(option, octets, value.is_null()).ok_or(INVALID)?;
@@ -76,6 +85,12 @@ pub unsafe extern "C" fn zmq_getsockopt(
             RCVMORE => put_int(room, socket.more.load(Relaxed).into())?,
             FD => put_int(room, socket.fd()?)?,
             EVENTS => put_int(room, socket.events()?)?,
+            USE_FD => {
+                socket.inner.readiness()?;
+                let fd = socket.use_fd.load(Relaxed).to_ne_bytes();
+                *<&mut [u8; 4]>::try_from(room).map_err(|_| INVALID)? = fd;
+                fd.len()
+            }
             _ => {
                 let Some(option) = OptionInfo::by_number(option) else {
                     socket.inner.readiness()?; // ETERM comes before EINVAL
@@ -113,11 +128,12 @@ fn put(room: &mut [u8], option: &OptionInfo, value: OptionValue) -> Result<usize
         OptionValue::Int(value) => exactly(&value.to_ne_bytes()),
         OptionValue::Long(value) => exactly(&value.to_ne_bytes()),
         OptionValue::Unsigned(value) => exactly(&value.to_ne_bytes()),
-        // As Z85 into room for a text, else as it is.
-        OptionValue::Bytes(key) if option.kind == OptionKind::Key => match z85::encode(&key) {
-            Some(text) if size == text.len() + 1 => exactly(&[&text[..], &[0]].concat()),
-            _ => exactly(&key),
-        },
+        // Room for the characters and a zero asks for Z85.
+        OptionValue::Bytes(octets) if option.kind == OptionKind::Key && size == KEY_TEXT => {
+            let text = z85::encode(&octets).map_err(|_| INVALID)?;
+            exactly(&[text.as_bytes(), b"\0"].concat())
+        }
+        OptionValue::Bytes(octets) if option.kind == OptionKind::Key => exactly(&octets),
         OptionValue::Bytes(octets) => {
             let zero = usize::from(matches!(option.kind, OptionKind::Text(..)));
             let length = octets.len() + zero;

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use libc::{c_int, c_ulong};
+use libc::{c_char, c_int, c_ulong};
+use oxzmq::curve::KeyPair;
 
 use crate::guard::{self, Errno};
-use crate::socket::without_signals;
+use crate::socket::{text, without_signals};
 
 /// The object behind a pointer that one of the functions here has made.
 ///
@@ -139,4 +140,49 @@ pub unsafe extern "C" fn zmq_threadclose(thread: *mut c_void) {
     if let Some(thread) = unsafe { take::<JoinHandle<()>>(thread) } {
         let _ = thread.join();
     }
+}
+
+/// Writes a key in Z85 where C wants it: 40 characters and a zero.
+///
+/// # Safety
+/// `place` is valid for 41 octets.
+unsafe fn put_key(place: *mut c_char, text: &str) {
+    let octets = text.as_bytes();
+    // SAFETY: as above; a key has 40 characters.
+    unsafe {
+        place.cast::<u8>().copy_from_nonoverlapping(octets.as_ptr(), octets.len());
+        *place.add(octets.len()) = 0;
+    }
+}
+
+/// See `zmq_curve_keypair(3)`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn zmq_curve_keypair(public: *mut c_char, secret: *mut c_char) -> c_int {
+    guard::status(|| {
+        if public.is_null() || secret.is_null() {
+            return Err(Errno(libc::EINVAL));
+        }
+        let keys = KeyPair::generate()?;
+        // SAFETY: the caller gives room for 41 octets twice.
+        unsafe {
+            put_key(public, &keys.public().to_string());
+            put_key(secret, &keys.secret_z85());
+        }
+        Ok(())
+    })
+}
+
+/// See `zmq_curve_public(3)`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn zmq_curve_public(public: *mut c_char, secret: *const c_char) -> c_int {
+    guard::status(|| {
+        if public.is_null() {
+            return Err(Errno(libc::EINVAL));
+        }
+        // SAFETY: the caller gives a string with a terminating zero.
+        let keys = KeyPair::from_secret_z85(unsafe { text(secret)? })?;
+        // SAFETY: the caller gives room for 41 octets.
+        unsafe { put_key(public, &keys.public().to_string()) };
+        Ok(())
+    })
 }

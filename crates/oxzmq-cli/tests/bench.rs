@@ -22,7 +22,7 @@ fn measures_every_transport_by_either_interface_and_against_libzmq() {
     for api in ["blocking", "async"] {
         let file = directory.path().join(api);
         let output = bench(&[
-            "--sizes=16,70000",
+            "--sizes=16,70000,16",
             "--against=libzmq.so.5",
             "--api",
             api,
@@ -35,7 +35,7 @@ fn measures_every_transport_by_either_interface_and_against_libzmq() {
             text(&output.stdout),
             text(&output.stderr)
         );
-        // Three transports, two cases, two sizes, three candidates, two rounds.
+        // Three transports, two cases, two sizes (one of them named twice), three candidates, two rounds.
         assert!(text(&output.stdout).contains("72 measurements in"), "{}", text(&output.stdout));
 
         let report: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();

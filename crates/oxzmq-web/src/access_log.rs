@@ -6,17 +6,19 @@
 //!
 //! It begins like the common log format; after the octets of the body that were handed to the client's
 //! connection follow the seconds until then, the worker and how many were tried, and a remark when the answer
-//! was not complete. A reader of the log that is too slow never slows the server: lines are left out then,
+//! was not complete. A request that is none of HTTP, and was refused, is a dash. A reader of the log that is too slow never slows the server: lines are left out then,
 //! and their number is logged.
 
 use std::io::{self, BufWriter, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::sync::oneshot;
+
+use crate::http::half::Debt;
 use crate::pool::Source;
 use crate::stats::Stats;
 
@@ -38,6 +40,7 @@ pub(crate) struct AccessLog {
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
     pub(crate) client: IpAddr,
+    /// Empty when nobody could make sense of the request.
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) version: &'static str,
@@ -50,17 +53,36 @@ pub(crate) struct Line {
     pub(crate) remark: &'static str,
 }
 
+impl Line {
+    /// That of a request of which nothing is known yet.
+    pub(crate) fn begin(client: SocketAddr) -> Self {
+        Self {
+            client: client.ip(),
+            method: String::new(),
+            target: String::new(),
+            version: "",
+            status: 0,
+            octets: 0,
+            took: Duration::ZERO,
+            source: None,
+            remark: "client left",
+        }
+    }
+}
+
 /// A line in the making. It is written when this is dropped.
 pub(crate) struct Entry {
     log: Option<AccessLog>,
     stats: Arc<Stats>,
     began: Instant,
     pub(crate) line: Line,
+    /// Also ends with this.
+    _debt: Option<Debt>,
 }
 
 impl Entry {
-    pub(crate) fn new(log: Option<AccessLog>, stats: Arc<Stats>, line: Line) -> Self {
-        Self { log, stats, began: Instant::now(), line }
+    pub(crate) fn new(log: Option<AccessLog>, stats: Arc<Stats>, line: Line, debt: Option<Debt>) -> Self {
+        Self { log, stats, began: Instant::now(), line, _debt: debt }
     }
 }
 
@@ -76,16 +98,19 @@ impl Drop for Entry {
 }
 
 impl AccessLog {
-    /// Starts the thread, which ends when the last clone is gone.
-    pub(crate) fn start(out: impl Write + Send + 'static) -> io::Result<(Self, JoinHandle<()>)> {
+    /// Starts the thread, which ends when the last clone is gone; the channel closes then. A thread that hangs because
+    /// nobody reads what it writes is left to the process's end.
+    pub(crate) fn start(out: impl Write + Send + 'static) -> io::Result<(Self, oneshot::Receiver<()>)> {
         let (lines, receiver) = sync_channel(CAPACITY);
         let left_out = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&left_out);
-        let thread = std::thread::Builder::new()
-            .name("access-log".to_owned())
+        let (written, end) = oneshot::channel();
+        std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
             // A log that nobody reads any more is no reason to stop.
-            .spawn(move || drop(write_all(BufWriter::new(out), &receiver, &counter)))?;
-        Ok((Self { lines, left_out }, thread))
+            let _ = write_all(BufWriter::new(out), &receiver, &counter);
+            drop::<oneshot::Sender<()>>(written);
+        })?;
+        Ok((Self { lines, left_out }, end))
     }
 
     fn write(&self, line: Line) {
@@ -113,7 +138,12 @@ fn write_all(mut out: impl Write, lines: &Receiver<Line>, left_out: &AtomicU64) 
 
 fn write_line(out: &mut impl Write, line: &Line) -> io::Result<()> {
     let date = date(SystemTime::now());
-    write!(out, "{} - - [{date}] \"{} {} {}\" ", line.client, line.method, quote(&line.target), line.version)?;
+    write!(out, "{} - - [{date}] ", line.client)?;
+    if line.method.is_empty() {
+        write!(out, "\"-\" ")?;
+    } else {
+        write!(out, "\"{} {} {}\" ", line.method, quote(&line.target), line.version)?;
+    }
     write!(out, "{} {} {:.6}", line.status, line.octets, line.took.as_secs_f64())?;
     match &line.source {
         Some(source) => write!(out, " worker={} tries={}", source.worker, source.tries)?,
@@ -167,6 +197,11 @@ mod tests {
         assert!(text.starts_with("127.0.0.1 - - ["), "{text}");
         let end = "\"GET /a\\\"\\r\\n%20\\u{e9} HTTP/1.1\" 200 5 0.001500 worker=w tries=2 (client left)\n";
         assert!(text.ends_with(end), "{text}");
+        let line = Line { status: 400, remark: "", ..Line::begin(([127, 0, 0, 1], 1).into()) };
+        let mut out = Vec::new();
+        write_line(&mut out, &line).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.ends_with("] \"-\" 400 0 0.000000 worker=- tries=0\n"), "{text}");
     }
 
     #[test]

@@ -10,10 +10,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::voice::say;
+
 /// Pause before a process is started again, the first time and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// A process that lived for so long did not die of its start.
-const HEALTHY: Duration = Duration::from_secs(10);
+const HEALTHY: Duration = Duration::from_secs(1);
 /// How long a new process has the time to introduce itself before the next one is replaced.
 const SETTLE: Duration = Duration::from_millis(300);
 /// How long processes may take to end by themselves.
@@ -123,8 +125,8 @@ async fn keep(
                     }
                 }
                 (Ok(status), _) if status.success() && *stopping.borrow() => return,
-                (Ok(status), _) => eprintln!("{name} ended ({}); starting it again", describe(status)),
-                (Err(error), _) => eprintln!("lost sight of {name}: {error}; starting another"),
+                (Ok(status), _) => say(format!("{name} ended ({}); starting it again", describe(status))),
+                (Err(error), _) => say(format!("lost sight of {name}: {error}; starting another")),
             }
         }
         pause = if born.elapsed() >= HEALTHY { PAUSE.0 } else { pause };
@@ -132,7 +134,7 @@ async fn keep(
         pause = (pause * 2).min(PAUSE.1);
         match recipe.start(&name) {
             Ok(started) => child = Some(started),
-            Err(error) => eprintln!("cannot start {name}: {error}"),
+            Err(error) => say(format!("cannot start {name}: {error}")),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use oxzmq::Security;
 use oxzmq::curve::AllowedKeys;
 
+use crate::error::{Error, Result};
 use crate::files::Rules;
 use crate::handlers::Route;
 use crate::pool::Limits;
@@ -35,6 +36,9 @@ pub struct MasterConfig {
     pub connections: usize,
     /// Longest wait for the next request's head, idle connections included.
     pub header_timeout: Duration,
+    /// Longest standstill of an answer to a client that has closed its half of the connection: it may wait for the
+    /// answer, or may have left. 5 seconds by default.
+    pub half_closed_wait: Duration,
     /// Longest time in which a client takes none of its answer.
     pub write_timeout: Duration,
     /// Most HTTP connections of one address at a time; further ones are closed. 0 is any number.
@@ -59,6 +63,7 @@ impl MasterConfig {
             limits: Limits::default(),
             connections: 8192,
             header_timeout: Duration::from_secs(30),
+            half_closed_wait: Duration::from_secs(5),
             write_timeout: Duration::from_secs(60),
             connections_per_address: 0,
             drain: Duration::from_secs(30),
@@ -100,6 +105,47 @@ impl WorkerConfig {
             precompressed: true,
             stay: false,
             security: Security::Null,
+        }
+    }
+}
+
+/// Whether master and worker can meet at an endpoint, as far as its text tells.
+pub(crate) fn check_meeting_place(endpoint: &str) -> Result<()> {
+    let what = match endpoint.split_once("://") {
+        None => format!("{endpoint:?} is no endpoint; write it as tcp://127.0.0.1:5570 or ipc:///run/oxzmq/workers"),
+        Some(("inproc", _)) => {
+            format!("{endpoint} is inside one process, and master and workers are several; use ipc:// on one machine")
+        }
+        Some(("tcp", address)) if !address.contains(':') => {
+            format!(
+                "{endpoint} has no port; write it as tcp://{}:5570",
+                if address.is_empty() { "HOST" } else { address }
+            )
+        }
+        Some((_, "")) => format!("{endpoint} says how, but not where"),
+        Some(_) => return Ok(()),
+    };
+    Err(Error::Setting(what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_where_nobody_meets_are_told() {
+        for (endpoint, told) in [
+            ("foo", "is no endpoint"),
+            ("", "is no endpoint"),
+            ("inproc://x", "inside one process"),
+            ("tcp://host", "tcp://host:5570"),
+            ("ipc://", "not where"),
+        ] {
+            let error = check_meeting_place(endpoint).unwrap_err().to_string();
+            assert!(error.contains(told), "{endpoint}: {error}");
+        }
+        for fine in ["tcp://127.0.0.1:*", "tcp://[::1]:5570", "ipc:///run/x", "ipc://@x"] {
+            check_meeting_place(fine).unwrap();
         }
     }
 }

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use crate::config::MasterConfig;
 use crate::dispatch::Stage;
 use crate::http::Site;
+use crate::http::half::{Debts, Half};
 use crate::http::stall::Stall;
 use crate::tls::Tls;
 
@@ -37,6 +38,13 @@ pub(crate) struct Connections {
     pub(crate) stages: watch::Receiver<Stage>,
     pub(crate) tasks: JoinSet<()>,
     pub(crate) addresses: Arc<Addresses>,
+}
+
+/// [`MasterConfig::header_timeout`] and [`MasterConfig::half_closed_wait`].
+#[derive(Clone, Copy)]
+struct Waits {
+    head: Duration,
+    half_closed: Duration,
 }
 
 /// How many connections each address has.
@@ -124,19 +132,20 @@ impl Connections {
         // Small answers go out at once; the large ones fill their segments anyway.
         let _ = stream.set_nodelay(true);
         let stream = Stall::new(stream, self.config.write_timeout);
-        let (acceptor, head_wait) = (tls.map(Tls::acceptor), self.config.header_timeout);
+        let acceptor = tls.map(Tls::acceptor);
+        let waits = Waits { head: self.config.header_timeout, half_closed: self.config.half_closed_wait };
         let (site, stages) = (Arc::clone(&self.site), self.stages.clone());
         // What goes wrong on a connection is the client's affair; the access log has it.
         self.tasks.spawn(async move {
             let _place = place;
             let Some(acceptor) = acceptor else {
-                return one(stream, client, site, stages, head_wait, false).await;
+                return one(stream, client, site, stages, waits, false).await;
             };
-            let Ok(Ok(stream)) = tokio::time::timeout(head_wait, acceptor.accept(stream)).await else { return };
+            let Ok(Ok(stream)) = tokio::time::timeout(waits.head, acceptor.accept(stream)).await else { return };
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
                 two(stream, client, site, stages).await;
             } else {
-                one(stream, client, site, stages, head_wait, true).await;
+                one(stream, client, site, stages, waits, true).await;
             }
         });
     }
@@ -148,27 +157,39 @@ async fn one<S: AsyncRead + AsyncWrite + Unpin>(
     client: SocketAddr,
     site: Arc<Site>,
     mut stages: watch::Receiver<Stage>,
-    head_wait: Duration,
+    waits: Waits,
     secure: bool,
 ) {
+    let debts = Debts::default();
+    let refused = Arc::clone(&site);
+    let stream = Half::new(stream, debts.clone(), waits.half_closed);
     let service = service_fn(move |request| {
-        let site = Arc::clone(&site);
-        async move { site.answer(client, secure, request).await }
+        let (site, debt) = (Arc::clone(&site), debts.begin());
+        async move { site.answer(client, secure, request, Some(debt)).await }
     });
     // Not `pipeline_flush`: it lifts the bound on what is buffered for a client that reads slowly.
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(head_wait)
+        .header_read_timeout(waits.head)
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     // While the master is closing, each answer says that it is the last: a client whose next request is on its
     // way already is answered. Only then are connections that wait for one closed.
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        _ = stages.wait_for(|stage| *stage > Stage::Closing) => connection.as_mut().graceful_shutdown(),
+    let ended = tokio::select! {
+        result = connection.as_mut() => Some(result),
+        _ = stages.wait_for(|stage| *stage > Stage::Closing) => None,
+    };
+    let result = match ended {
+        Some(result) => result,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        refused.refused(client, &error);
     }
-    let _ = connection.await;
 }
 
 /// HTTP/2.
@@ -180,7 +201,7 @@ async fn two<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 ) {
     let service = service_fn(move |request| {
         let site = Arc::clone(&site);
-        async move { site.answer(client, true, request).await }
+        async move { site.answer(client, true, request, None).await }
     });
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())

@@ -4,6 +4,7 @@
 //! of its own: a connection has one request at a time, which makes one submission, one cancellation, and no
 //! more commands and pieces of content than fit the window of credit; and connections are bounded.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
@@ -12,13 +13,16 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use oxzmq::{ErrorKind, EventKind, Message, Monitor, Socket};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Sleep;
 
 use crate::envelope::{Head, Order, ToMaster};
 use crate::pool::{Client, Failure, Limits, News, Pool, Snapshot, Source, Ticket};
 use crate::system;
 
-/// How often the pool is told that time passes.
-const TICK: Duration = Duration::from_millis(50);
+/// How often workers are probed when one was disconnected.
+const PROBE: Duration = Duration::from_millis(50);
+/// An alarm that rings within this time need not be set to an earlier one.
+const SOON: Duration = Duration::from_millis(50);
 /// Commands and messages handled before the other kind gets its turn.
 const BATCH: usize = 64;
 /// Messages handled at once when a worker is lost, to get at what it sent last.
@@ -42,6 +46,9 @@ pub(crate) struct Handle {
     commands: mpsc::UnboundedSender<Command>,
     tickets: Arc<AtomicU64>,
 }
+
+/// Why there is no answer, and who was the last to fail to give one.
+pub(crate) type Refusal = (Failure, Option<Source>);
 
 /// A worker's answer.
 pub(crate) struct Answer {
@@ -95,12 +102,12 @@ impl Drop for OnTheWay {
 
 impl Handle {
     /// Has a worker carry out `order`. Dropping the future cancels the request.
-    pub(crate) async fn fetch(&self, order: Order) -> Result<Answer, Failure> {
+    pub(crate) async fn fetch(&self, order: Order) -> Result<Answer, Refusal> {
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
         let (sender, first) = oneshot::channel();
         let mut request = OnTheWay { ticket, handle: self.clone(), over: false };
         self.command(Command::Submit(ticket, order, Waiting::AnswerDue(sender)));
-        let first = first.await.unwrap_or(Err(Failure::Stopping));
+        let first = first.await.unwrap_or(Err((Failure::Stopping, None)));
         request.over = true;
         let First { head, source, content, pieces } = first?;
         let rest = pieces.map(|pieces| {
@@ -133,7 +140,7 @@ struct First {
 
 /// The pool's end of a request.
 enum Waiting {
-    AnswerDue(oneshot::Sender<Result<First, Failure>>),
+    AnswerDue(oneshot::Sender<Result<First, Refusal>>),
     Streaming(mpsc::UnboundedSender<Result<Bytes, Failure>>),
     /// Everything was delivered.
     Done,
@@ -159,9 +166,9 @@ impl Client for Waiting {
         }
     }
 
-    fn fail(&mut self, failure: Failure) {
+    fn fail(&mut self, failure: Failure, last: Option<Source>) {
         match std::mem::replace(self, Self::Done) {
-            Self::AnswerDue(answer) => drop(answer.send(Err(failure))),
+            Self::AnswerDue(answer) => drop(answer.send(Err((failure, last)))),
             Self::Streaming(pieces) => drop(pieces.send(Err(failure))),
             Self::Done => {}
         }
@@ -189,8 +196,11 @@ pub(crate) struct Dispatcher {
     commands: mpsc::UnboundedReceiver<Command>,
     stage: watch::Receiver<Stage>,
     news: mpsc::UnboundedSender<News>,
-    /// Ticks that are still to probe.
+    /// Times that are still to be probed.
     probes: u32,
+    /// When the pool is to be told that time has passed, or workers are probed. It ticks while there are requests,
+    /// and follows the signs of life otherwise: an idle master wakes once a second.
+    alarm: Alarm,
     /// Keeps the channel of commands open.
     _handle: Handle,
 }
@@ -206,18 +216,29 @@ pub(crate) fn new(
     let (sender, commands) = mpsc::unbounded_channel();
     let handle = Handle { commands: sender, tickets: Arc::default() };
     let pool = Pool::new(limits, system::random());
-    (Dispatcher { router, monitor, pool, commands, stage, news, probes: 0, _handle: handle.clone() }, handle)
+    (
+        Dispatcher {
+            router,
+            monitor,
+            pool,
+            commands,
+            stage,
+            news,
+            probes: 0,
+            alarm: Alarm::default(),
+            _handle: handle.clone(),
+        },
+        handle,
+    )
 }
 
 impl Dispatcher {
     /// Works until the stage is [`Stage::Leaving`] and the workers have left.
     pub(crate) async fn run(mut self) -> oxzmq::Result<()> {
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(BATCH);
         let mut deadline = None;
         loop {
-            let Self { router, monitor, commands, stage, .. } = &mut self;
+            let Self { router, monitor, commands, stage, alarm, .. } = &mut self;
             tokio::select! {
                 _ = commands.recv_many(&mut batch, BATCH) => {
                     for command in batch.drain(..) {
@@ -229,7 +250,7 @@ impl Dispatcher {
                     self.receive_waiting(BATCH)?;
                 }
                 event = monitor.recv_async() => self.event(event?.kind),
-                _ = ticks.tick() => self.tick(),
+                () = alarm.ring() => self.tick(),
                 changed = stage.changed(), if deadline.is_none() => {
                     // Nobody left to say so: the master is gone.
                     let stage = changed.map_or(Stage::Leaving, |()| *self.stage.borrow_and_update());
@@ -237,6 +258,9 @@ impl Dispatcher {
                 }
             }
             self.flush()?;
+            if !self.alarm.is_soon() {
+                self.set_alarm(deadline);
+            }
             if deadline.is_some_and(|deadline| self.pool.workers() == 0 || Instant::now() >= deadline) {
                 return Ok(());
             }
@@ -288,6 +312,16 @@ impl Dispatcher {
             self.probes -= 1;
             self.pool.probe();
         }
+        self.alarm.off();
+    }
+
+    /// Does not wait for longer than until `deadline`.
+    fn set_alarm(&mut self, deadline: Option<Instant>) {
+        let now = Instant::now();
+        let probe = (self.probes > 0).then(|| now + PROBE);
+        if let Some(next) = self.pool.next_tick(now).into_iter().chain(probe).chain(deadline).min() {
+            self.alarm.set(next, now);
+        }
     }
 
     /// True once the workers are to leave.
@@ -333,5 +367,46 @@ impl Dispatcher {
             let _ = self.news.send(news);
         }
         Ok(())
+    }
+}
+
+/// Rings once at a time that may be moved forward.
+#[derive(Default)]
+struct Alarm {
+    /// Made when it is first set.
+    sleep: Option<Pin<Box<Sleep>>>,
+    /// When it rings, if it is set.
+    at: Option<Instant>,
+    /// It was set to ring within [`SOON`]: nothing can be so urgent that it has to ring before.
+    soon: bool,
+}
+
+impl Alarm {
+    fn is_soon(&self) -> bool {
+        self.soon
+    }
+
+    /// Sets it, unless it rings before that.
+    fn set(&mut self, at: Instant, now: Instant) {
+        if self.at.is_some_and(|before| before <= at) {
+            return;
+        }
+        self.soon = at <= now + SOON;
+        self.at = Some(at);
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().reset(at.into()),
+            None => self.sleep = Some(Box::pin(tokio::time::sleep_until(at.into()))),
+        }
+    }
+
+    fn off(&mut self) {
+        (self.at, self.soon) = (None, false);
+    }
+
+    async fn ring(&mut self) {
+        match (&mut self.sleep, self.at) {
+            (Some(sleep), Some(_)) => sleep.as_mut().await,
+            _ => std::future::pending().await,
+        }
     }
 }

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::access_log::AccessLog;
 use crate::admin::{self, View};
-use crate::config::MasterConfig;
+use crate::config::{self, MasterConfig};
 use crate::connections::{Addresses, Connections};
 use crate::dispatch::{self, Stage};
 use crate::envelope::CHUNK_MAX;
@@ -25,6 +25,9 @@ use crate::tls::Tls;
 
 /// How long connections that wait for a request are kept when the master stops.
 const LAST_CHANCE: Duration = Duration::from_secs(1);
+
+/// How long the last lines of the access log may take.
+const LOG_WAIT: Duration = Duration::from_secs(1);
 
 /// A master whose addresses are bound and that is ready to [run](Master::run).
 pub struct Master {
@@ -56,8 +59,11 @@ impl Master {
     pub fn bind_with(config: MasterConfig, inherited: Vec<TcpListener>) -> Result<Self> {
         let mut inherited = inherited.into_iter();
         let routes = config.routes.iter().flat_map(|route| route.to.endpoints());
-        let workers = Some(config.workers.as_str()).filter(|_| config.security.is_none());
-        let open = workers.into_iter().chain(routes).find(|endpoint| !is_local(endpoint));
+        let routes: Vec<_> = routes.collect();
+        let workers = config.workers.as_str();
+        std::iter::once(workers).chain(routes.iter().copied()).try_for_each(config::check_meeting_place)?;
+        let plain = Some(workers).filter(|_| config.security.is_none());
+        let open = plain.into_iter().chain(routes).find(|endpoint| !is_local(endpoint));
         if let Some(open) = open.filter(|_| !config.trust_network) {
             let what = format!(
                 "whoever reaches {open} could be a worker, and nothing is encrypted there; \
@@ -143,7 +149,7 @@ impl Master {
             None => None,
         };
         let log = self.config.access_log.then(|| AccessLog::start(std::io::stdout())).transpose();
-        let (log, log_thread) = log.map_err(system("cannot start the access log"))?.unzip();
+        let (log, log_end) = log.map_err(system("cannot start the access log"))?.unzip();
 
         let (stage, stages) = watch::channel(Stage::Serving);
         let monitor = self.router.monitor()?;
@@ -203,12 +209,12 @@ impl Master {
         }
         connections.tasks.shutdown().await;
         drop(connections);
-        // Its log is the last one: the thread that writes it ends, and is waited for below.
+        // Its log is the last one: what it holds is written now.
         drop(site);
         drop(self.router);
         self.context.shutdown();
-        if let Some(thread) = log_thread {
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        if let Some(end) = log_end {
+            let _ = tokio::time::timeout(LOG_WAIT, end).await;
         }
         let why = |error| Error::System { what: "the dispatcher broke down", source: std::io::Error::other(error) };
         Ok(ended.map_err(why)??)
@@ -226,7 +232,7 @@ fn listen(address: SocketAddr, inherited: Option<TcpListener>) -> Result<(TcpLis
 /// Whether only this machine's programs can connect.
 fn is_local(endpoint: &str) -> bool {
     let Some(address) = endpoint.strip_prefix("tcp://") else {
-        return ["ipc://", "inproc://"].iter().any(|local| endpoint.starts_with(local));
+        return endpoint.starts_with("ipc://");
     };
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     let host = host.trim_start_matches('[').trim_end_matches(']');

@@ -1,11 +1,9 @@
 //! Master and worker as programs: from start to Ctrl-C, telling people on standard error what happens.
 
 use std::ffi::OsString;
-use std::fs::DirBuilder;
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
@@ -18,8 +16,10 @@ use crate::error::{Error, Result};
 use crate::files::{Root, Rules};
 use crate::master::Master;
 use crate::pool::News;
+use crate::private::PrivateDirectory;
 use crate::system;
 use crate::tls::Tls;
+use crate::voice::{self, say};
 use crate::worker::{Notice, Worker};
 
 /// What [`serve`] needs to know.
@@ -40,55 +40,19 @@ pub struct Serve {
     pub worker: (OsString, Vec<OsString>),
 }
 
+/// Most worker processes that [`serve`] starts: many times the processors of a large machine.
+const WORKERS_MAX: usize = 1024;
+/// Descriptors that a master needs for itself, those for each of its worker processes, and those of a worker.
+const MASTER_FILES: u64 = 32;
+const FILES_PER_CHILD: u64 = 4;
+const WORKER_FILES: u64 = 32;
+
 /// A master and its workers on one machine, until Ctrl-C or SIGTERM.
 ///
 /// # Errors
 /// When the directory or the address cannot be used, or a worker cannot be started.
 pub fn serve(options: Serve) -> Result<()> {
-    if options.workers == 0 {
-        return Err(Error::Setting("without workers there is nobody to answer; use at least one".to_owned()));
-    }
-    let open = |source| Error::Root { path: options.root.clone(), source };
-    let root = Root::open(&options.root, Rules::default()).map_err(open)?.path().to_path_buf();
-    system::raise_descriptor_limit();
-    let runtime = runtime()?;
-    let private = PrivateDirectory::new()?;
-    let endpoint = format!("ipc://{}", private.0.join("workers").display());
-    let config = MasterConfig {
-        access_log: options.access_log,
-        admin: options.admin,
-        ..MasterConfig::new(options.http, &endpoint)
-    };
-    let _guard = runtime.enter();
-    let master = Master::bind_with(config, inherited())?;
-    let (program, mut arguments) = options.worker;
-    arguments.extend(["--master".into(), endpoint.into(), "--root".into(), root.clone().into(), "--child".into()]);
-    let start = |source| Error::System { what: "cannot start a worker process", source };
-    let children = Children::start(&Recipe { program, arguments }, options.workers).map_err(start)?;
-
-    eprintln!("Serving {} at http://{}/", root.display(), master.http_address());
-    let plural = if options.workers == 1 { "" } else { "es" };
-    eprintln!("with {} worker process{plural}. Ctrl-C stops everything.", options.workers);
-    tell_admin(&master);
-    runtime.block_on(async {
-        let hangup = Arc::new(Notify::new());
-        let roll = async {
-            loop {
-                hangup.notified().await;
-                eprintln!("Starting the workers anew, one after the other.");
-                children.roll().await;
-                eprintln!("All workers are new.");
-            }
-        };
-        let result = tokio::select! {
-            result = run(master, Arc::clone(&hangup), || children.stopping()) => result,
-            never = roll => never,
-        };
-        children.finish().await;
-        result
-    })?;
-    eprintln!("Stopped.");
-    Ok(())
+    ended(serve_until_stopped(options))
 }
 
 /// A master alone, until Ctrl-C or SIGTERM.
@@ -96,17 +60,7 @@ pub fn serve(options: Serve) -> Result<()> {
 /// # Errors
 /// When an address cannot be used.
 pub fn master(config: MasterConfig) -> Result<()> {
-    system::raise_descriptor_limit();
-    let runtime = runtime()?;
-    let _guard = runtime.enter();
-    let master = Master::bind_with(config, inherited())?;
-    let endpoint = master.workers_endpoint();
-    eprintln!("Serving at http://{}/", master.http_address());
-    tell_admin(&master);
-    eprintln!("Workers connect with: oxzmq worker --master {endpoint} --root DIR");
-    runtime.block_on(run(master, Arc::default(), || {}))?;
-    eprintln!("Stopped.");
-    Ok(())
+    ended(master_until_stopped(config))
 }
 
 /// A worker, until Ctrl-C, SIGTERM, or its master's word. A `child` of its master keeps quiet, and ends when
@@ -115,7 +69,90 @@ pub fn master(config: MasterConfig) -> Result<()> {
 /// # Errors
 /// When the directory or the master's endpoint cannot be used.
 pub fn worker(config: WorkerConfig, child: bool) -> Result<()> {
-    system::raise_descriptor_limit();
+    let result = worker_until_stopped(config, child);
+    if child { result } else { ended(result) }
+}
+
+fn ended(result: Result<()>) -> Result<()> {
+    if result.is_ok() {
+        say("Stopped.");
+    }
+    voice::flush();
+    result
+}
+
+fn serve_until_stopped(options: Serve) -> Result<()> {
+    if options.workers == 0 {
+        return Err(Error::Setting("without workers there is nobody to answer; use at least one".to_owned()));
+    }
+    if options.workers > WORKERS_MAX {
+        let what = format!(
+            "{} worker processes are more than any machine has use for; one per processor is the usual number, \
+             and {WORKERS_MAX} are possible",
+            options.workers
+        );
+        return Err(Error::Setting(what));
+    }
+    let open = |source| Error::Root { path: options.root.clone(), source };
+    let root = Root::open(&options.root, Rules::default()).map_err(open)?.path().to_path_buf();
+    let files = descriptors(MASTER_FILES + FILES_PER_CHILD * options.workers as u64)?;
+    let runtime = runtime()?;
+    let _guard = runtime.enter();
+    // From here on a signal is no sudden end, so that what is made below is cleared away.
+    let signals = Signals::new()?;
+    let make = |source| Error::System { what: "cannot make a private directory for the workers' socket", source };
+    let private = PrivateDirectory::new(&std::env::temp_dir()).map_err(make)?;
+    let endpoint = format!("ipc://{}", private.path.join("workers").display());
+    let mut config = MasterConfig {
+        access_log: options.access_log,
+        admin: options.admin,
+        ..MasterConfig::new(options.http, &endpoint)
+    };
+    fit(&mut config, files);
+    let master = Master::bind_with(config, inherited()?)?;
+    let (program, mut arguments) = options.worker;
+    arguments.extend(["--master".into(), endpoint.into(), "--root".into(), root.clone().into(), "--child".into()]);
+    let start = |source| Error::System { what: "cannot start a worker process", source };
+    let children = Children::start(&Recipe { program, arguments }, options.workers).map_err(start)?;
+
+    say(format!("Serving {} at http://{}/", root.display(), master.http_address()));
+    let plural = if options.workers == 1 { "" } else { "es" };
+    say(format!("with {} worker process{plural}. Ctrl-C stops everything.", options.workers));
+    tell_admin(&master);
+    runtime.block_on(async {
+        let hangup = Arc::new(Notify::new());
+        let roll = async {
+            loop {
+                hangup.notified().await;
+                say("Starting the workers anew, one after the other.");
+                children.roll().await;
+                say("All workers are new.");
+            }
+        };
+        let result = tokio::select! {
+            result = run(master, signals, Arc::clone(&hangup), || children.stopping()) => result,
+            never = roll => never,
+        };
+        children.finish().await;
+        result
+    })
+}
+
+fn master_until_stopped(mut config: MasterConfig) -> Result<()> {
+    fit(&mut config, descriptors(MASTER_FILES)?);
+    let runtime = runtime()?;
+    let _guard = runtime.enter();
+    let signals = Signals::new()?;
+    let master = Master::bind_with(config, inherited()?)?;
+    let endpoint = master.workers_endpoint();
+    say(format!("Serving at http://{}/", master.http_address()));
+    tell_admin(&master);
+    say(format!("Workers connect with: oxzmq worker --master {endpoint} --root DIR"));
+    runtime.block_on(run(master, signals, Arc::default(), || {}))
+}
+
+fn worker_until_stopped(config: WorkerConfig, child: bool) -> Result<()> {
+    descriptors(WORKER_FILES)?;
     let worker = Worker::new(config)?;
     let stopper = worker.stopper();
     let signals = Builder::new_current_thread().enable_io().build().map_err(no_runtime)?;
@@ -135,48 +172,68 @@ pub fn worker(config: WorkerConfig, child: bool) -> Result<()> {
         });
         return worker.run(&|_, _| {});
     }
-    eprintln!("{} serves {}. Ctrl-C stops it.", worker.name(), worker.root().display());
+    say(format!("{} serves {}. Ctrl-C stops it.", worker.name(), worker.root().display()));
     worker.run(&|master, notice| match notice {
-        Notice::Waiting => eprintln!("Waiting for the master at {master}: is it running, and is this its address?"),
-        Notice::AtWork => eprintln!("At work for {master}."),
-        Notice::StartingAnew(why) => eprintln!("Starting anew: {why}."),
-    })?;
-    eprintln!("Stopped.");
-    Ok(())
+        Notice::Waiting => say(format!("Waiting for the master at {master}: is it running, and is this its address?")),
+        Notice::AtWork => say(format!("At work for {master}.")),
+        Notice::StartingAnew(why) => say(format!("Starting anew: {why}.")),
+    })
+}
+
+/// Raises the limit of descriptors as far as the administrator permits. Gives what there is beyond those that
+/// are needed.
+fn descriptors(needed: u64) -> Result<u64> {
+    let limit = system::raise_descriptor_limit();
+    limit.checked_sub(needed).filter(|&left| left > 0).ok_or_else(|| {
+        Error::Setting(format!(
+            "only {limit} files and connections may be open at a time, and more than {needed} are needed; \
+             raise the limit (ulimit -n 1024; LimitNOFILE=1024 in a unit of systemd)"
+        ))
+    })
+}
+
+/// Lets in no more clients than there are descriptors for: they wait to be accepted instead.
+fn fit(config: &mut MasterConfig, descriptors: u64) {
+    let possible = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    if config.connections > possible {
+        config.connections = possible;
+        say(format!("At most {possible} connections at a time: the limit of open files (ulimit -n) leaves no more."));
+    }
 }
 
 /// Sockets from systemd, or from whoever else starts programs that way (`sd_listen_fds(3)`).
-fn inherited() -> Vec<TcpListener> {
+fn inherited() -> Result<Vec<TcpListener>> {
     let mut sockets = listenfd::ListenFd::from_env();
-    (0..sockets.len()).map_while(|index| sockets.take_tcp_listener(index).ok().flatten()).collect()
+    let count = sockets.len();
+    let what = "a socket that was handed over (LISTEN_FDS) is none on which to listen for TCP connections";
+    let take = |index| sockets.take_tcp_listener(index).map_err(|source| Error::System { what, source });
+    (0..count).map(take).filter_map(Result::transpose).collect()
 }
 
 fn tell_admin(master: &Master) {
     if let Some(address) = master.https_address() {
-        eprintln!("Within TLS: https://{address}/");
+        say(format!("Within TLS: https://{address}/"));
     }
     if let Some(address) = master.admin_address() {
-        eprintln!("Status page: http://{address}/");
+        say(format!("Status page: http://{address}/"));
     }
 }
 
 /// `hangup` is told of each SIGHUP.
-async fn run(master: Master, hangup: Arc<Notify>, stopping: impl FnOnce()) -> Result<()> {
+async fn run(master: Master, signals: Signals, hangup: Arc<Notify>, stopping: impl FnOnce()) -> Result<()> {
     let (sender, mut news) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Some(news) = news.recv().await {
-            eprintln!("{}", tell(&news));
+            say(tell(&news));
         }
     });
-    let watch = |source| Error::System { what: "cannot watch for signals", source };
-    let mut signals = StopSignals::new().map_err(watch)?;
-    let mut hangups = signal(SignalKind::hangup()).map_err(watch)?;
+    let Signals { stop: mut signals, mut hangups } = signals;
     let tls = master.tls();
     tokio::spawn(async move {
         while hangups.recv().await.is_some() {
             match tls.as_ref().map(Tls::reload) {
-                Some(Ok(())) => eprintln!("The certificate was read again."),
-                Some(Err(error)) => eprintln!("The certificate stays as it was: {error}"),
+                Some(Ok(())) => say("The certificate was read again."),
+                Some(Err(error)) => say(format!("The certificate stays as it was: {error}")),
                 None => {}
             }
             hangup.notify_one();
@@ -187,7 +244,7 @@ async fn run(master: Master, hangup: Arc<Notify>, stopping: impl FnOnce()) -> Re
     let (stop, stopped) = oneshot::channel::<()>();
     tokio::spawn(async move {
         signals.next().await;
-        eprintln!("Stopping: answers under way are finished first. Ctrl-C again to cut them off.");
+        say("Stopping: answers under way are finished first. Ctrl-C again to cut them off.");
         system::notify("STOPPING=1");
         let _ = stop.send(());
         signals.next().await;
@@ -218,6 +275,21 @@ fn tell(news: &News) -> String {
     }
 }
 
+/// What a master listens to.
+struct Signals {
+    stop: StopSignals,
+    hangups: Signal,
+}
+
+impl Signals {
+    /// Needs a runtime that was entered.
+    fn new() -> Result<Self> {
+        let watch = |source| Error::System { what: "cannot watch for signals", source };
+        let stop = StopSignals::new().map_err(watch)?;
+        Ok(Self { stop, hangups: signal(SignalKind::hangup()).map_err(watch)? })
+    }
+}
+
 /// Ctrl-C and SIGTERM.
 struct StopSignals(Signal, Signal);
 
@@ -240,22 +312,4 @@ fn runtime() -> Result<Runtime> {
 
 fn no_runtime(source: io::Error) -> Error {
     Error::System { what: "cannot start the runtime", source }
-}
-
-/// A directory that nobody else can look into, removed at the end.
-struct PrivateDirectory(PathBuf);
-
-impl PrivateDirectory {
-    fn new() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("oxzmq-{:016x}", system::random()));
-        let what = "cannot make a private directory for the workers' socket";
-        DirBuilder::new().mode(0o700).create(&path).map_err(|source| Error::System { what, source })?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for PrivateDirectory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all::<&Path>(&self.0);
-    }
 }

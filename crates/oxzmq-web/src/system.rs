@@ -30,12 +30,13 @@ pub(crate) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// Allows as many open files and connections as the administrator permits. Shells often start programs
-/// with a limit of 1024 for the sake of programs that use `select`.
-pub(crate) fn raise_descriptor_limit() {
+/// Allows as many open files and connections as the administrator permits, and gives their number. Shells often
+/// start programs with a limit of 1024 for the sake of programs that use `select`.
+pub(crate) fn raise_descriptor_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         // If it may not be raised, the lower limit is what there is.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }

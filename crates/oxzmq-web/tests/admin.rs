@@ -62,6 +62,30 @@ fn the_status_follows_workers_and_requests() {
 }
 
 #[test]
+fn what_the_parser_refuses_is_counted() {
+    let master = Running::with(|config| config.admin = Some(([127, 0, 0, 1], 0).into()));
+    let refused = [
+        ("GET / HTTP/1.1\r\nHost : x\r\n\r\n".to_owned(), "400"),
+        ("nonsense\r\n\r\n".to_owned(), "400"),
+        (format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "A: b\r\n".repeat(200)), "431"),
+        (format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(70_000)), "414"),
+    ];
+    for (request, status) in &refused {
+        assert_eq!(master.raw(request).status.to_string(), *status);
+    }
+    let deadline = std::time::Instant::now() + LONG;
+    loop {
+        let status: serde_json::Value =
+            serde_json::from_slice(&get(master.admin.unwrap(), "/status.json").body).unwrap();
+        if status["requests_total"] == 4 {
+            assert_eq!(status["statuses"], serde_json::json!({"400": 2, "414": 1, "431": 1}));
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{status}");
+    }
+}
+
+#[test]
 fn the_page_loads_nothing_from_elsewhere() {
     let master = Running::with(|config| config.admin = Some(([127, 0, 0, 1], 0).into()));
     let page = get(master.admin.unwrap(), "/");

@@ -178,7 +178,7 @@ fn a_path_that_kills_its_workers_is_left_alone() {
 
 #[test]
 fn a_worker_is_told_when_its_client_leaves() {
-    let mut master = Running::start();
+    let mut master = Running::with(|config| config.half_closed_wait = Duration::from_millis(100));
     let script = master.script("w", 1);
     let mut client = master.connect();
     client.write_all(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
@@ -192,6 +192,36 @@ fn a_worker_is_told_when_its_client_leaves() {
     assert_eq!(order.path.as_ref(), b"/y");
     script.not_found(id);
     assert_eq!(reply.join().unwrap().status, 404);
+}
+
+#[test]
+fn a_client_that_closes_its_half_gets_its_answers() {
+    let mut master = Running::start();
+    let script = master.script("w", 1);
+    for pipelined in [1, 2] {
+        let mut client = master.connect();
+        client.write_all("GET /x HTTP/1.1\r\nHost: x\r\n\r\n".repeat(pipelined).as_bytes()).unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        for _ in 0..pipelined {
+            script.not_found(script.request().0);
+        }
+        let mut answers = String::new();
+        client.read_to_string(&mut answers).unwrap();
+        assert_eq!(answers.matches("HTTP/1.1 404").count(), pipelined);
+    }
+    // One that is long, and taken slowly at first.
+    let site = Scratch::new();
+    site.write("large", noise(8 << 20));
+    drop(script);
+    master.news();
+    let _worker = master.worker(&site.0);
+    let mut client = master.connect();
+    client.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = vec![0; 10];
+    client.read_exact(&mut answer).unwrap();
+    client.read_to_end(&mut answer).unwrap();
+    assert!(answer.ends_with(&noise(8 << 20)[7 << 20..]));
 }
 
 #[test]

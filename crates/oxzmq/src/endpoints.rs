@@ -1,5 +1,6 @@
 //! What a socket is bound and connected to.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +13,11 @@ use crate::endpoint::{Endpoint, Role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::listener::Listener;
 use crate::monitor::{Event, EventKind};
+use crate::options::Options;
 use crate::peers::PeerId;
 use crate::reactor;
 use crate::session::Origin;
+use crate::transport::Listening;
 use crate::{inproc, transport};
 
 #[derive(Default)]
@@ -57,12 +60,23 @@ pub(crate) fn bind(core: &Arc<Core>, text: &str) -> Result<String> {
         remember(core, Entry::InprocBind(name), text);
         return Ok(text.to_owned());
     }
-    let net = core.net()?;
     let options = core.options(Clone::clone);
     let listening = transport::listen(&endpoint, &options).inspect_err(|error| {
         let errno = error.errno().unsigned_abs();
         core.raise(Event::new(EventKind::BindFailed, text).value(errno).reason(error));
     })?;
+    listen(core, listening, options)
+}
+
+/// Binds with a descriptor that listens already.
+pub(crate) fn adopt(core: &Arc<Core>, text: &str, fd: OwnedFd) -> Result<String> {
+    core.check_alive()?;
+    let listening = transport::adopt(&Endpoint::parse(text, Role::Bind)?, fd)?;
+    listen(core, listening, core.options(Clone::clone))
+}
+
+fn listen(core: &Arc<Core>, listening: Listening, options: Options) -> Result<String> {
+    let net = core.net()?;
     let listener = Listener::new(Arc::clone(core), listening, options);
     let resolved = listener.name.clone();
     core.raise(Event::new(EventKind::Listening, &resolved));

@@ -1,6 +1,7 @@
 //! The socket that applications hold.
 
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -93,6 +94,17 @@ impl Socket {
     /// [`ErrorKind::TooManySockets`], [`ErrorKind::Terminated`].
     pub fn bind(&self, endpoint: &str) -> Result<String> {
         endpoints::bind(&self.core, endpoint)
+    }
+
+    /// As [`Socket::bind`], with a descriptor that listens already: one that a service manager has handed over, say.
+    /// The endpoint only names the transport, `tcp://*:*` or `ipc://*`; the address is the descriptor's own, and
+    /// returned. Unbinding closes the descriptor.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for a descriptor that does not listen, or on another transport; as
+    /// [`Socket::bind`].
+    pub fn bind_listening(&self, endpoint: &str, fd: OwnedFd) -> Result<String> {
+        endpoints::adopt(&self.core, endpoint, fd)
     }
 
     /// Connects to `endpoint`, in the background: success means that the endpoint is well-formed. Messages
@@ -471,6 +483,10 @@ options! {
     /// Accept peers that speak ZMTP 1.0 or 2.0 (libzmq before 4.0); default true. They cannot authenticate,
     /// and bytes that are not ZMTP at all can pass for them: switch it off on ports that strangers reach.
     set_accept_legacy, accept_legacy: bool = accept_legacy;
+    /// Whether a signal that the waiting thread handles ends a blocking call, with [`ErrorKind::Interrupted`];
+    /// default false: the call goes on. Takes effect at once. Where several threads wait at one socket, only one
+    /// of them can be interrupted.
+    set_interruptible, interruptible: bool = interruptible;
     /// Keep only the newest message in each queue (PUSH, PULL, PUB, SUB, DEALER; single-part messages).
     /// Default false. ZMQ_CONFLATE.
     set_conflate, conflate: bool = conflate;

@@ -10,7 +10,6 @@ use std::time::Duration;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
-use rustix::io::Errno;
 
 /// What to watch a descriptor for. Level-triggered: a condition is reported as long as it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -70,14 +69,12 @@ impl PollSet {
     }
 
     /// Waits until something is ready or the timeout passed (`None`: for ever), and appends at most the
-    /// spare capacity of `events`. A signal ends the wait with no events.
+    /// spare capacity of `events`. A signal ends the wait with no events and the error `Interrupted`.
     pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         events.clear();
         let timeout = timeout.map(timespec);
-        match epoll::wait(&self.epoll, spare_capacity(events), timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        epoll::wait(&self.epoll, spare_capacity(events), timeout.as_ref())?;
+        Ok(())
     }
 }
 

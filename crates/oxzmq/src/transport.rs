@@ -46,6 +46,30 @@ pub(crate) fn listen(endpoint: &Endpoint, options: &Options) -> Result<Listening
     }
 }
 
+/// A descriptor that listens already, at the address that the endpoint's transport says it has.
+pub(crate) fn adopt(endpoint: &Endpoint, fd: OwnedFd) -> Result<Listening> {
+    let socket = Socket::from(fd);
+    let attempt = || -> io::Result<SockAddr> {
+        socket.set_cloexec(true)?;
+        socket.set_nonblocking(true)?;
+        if rustix::net::sockopt::socket_acceptconn(socket.as_fd())? {
+            return socket.local_addr();
+        }
+        Err(Errno::INVAL.into())
+    };
+    let address = attempt().map_err(|error| Error::from_os(&error, "cannot use a descriptor that does not listen"))?;
+    let resolved = match endpoint {
+        Endpoint::Tcp(_) => address.as_socket().map(|local| format!("tcp://{local}")),
+        Endpoint::Ipc(_) => {
+            let path = address.as_pathname().map(|path| format!("ipc://{}", path.display()));
+            path.or_else(|| Some(format!("ipc://@{}", String::from_utf8_lossy(address.as_abstract_namespace()?))))
+        }
+        Endpoint::Inproc(_) => None,
+    };
+    let other = || Error::new(ErrorKind::InvalidArgument, "the descriptor listens on another transport");
+    Ok(Listening { resolved: resolved.ok_or_else(other)?, fd: socket.into(), cleanup: None })
+}
+
 fn backlog(options: &Options) -> i32 {
     i32::try_from(options.backlog).unwrap_or(i32::MAX)
 }

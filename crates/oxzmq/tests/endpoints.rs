@@ -353,3 +353,21 @@ fn several_io_threads_share_the_sockets() {
     pairs.iter().for_each(|(_, push)| send(push, "x"));
     pairs.iter().for_each(|(pull, _)| assert_eq!(recv(pull), Message::from("x")));
 }
+
+#[test]
+fn a_descriptor_that_listens_already_is_bound_at_its_own_address() {
+    let context = TestContext::new();
+    let (pull, push) = (context.socket(SocketType::Pull), context.socket(SocketType::Push));
+    let listening = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let own = format!("tcp://{}", listening.local_addr().unwrap());
+    assert_kind(pull.bind_listening("ipc://*", listening.try_clone().unwrap().into()), ErrorKind::InvalidArgument);
+    let bound = pull.bind_listening("tcp://*:*", listening.into()).unwrap();
+    assert_eq!(bound, own);
+    push.connect(&bound).unwrap();
+    push.send("through it").unwrap();
+    assert_eq!(pull.recv().unwrap(), Message::from("through it"));
+    pull.unbind(&bound).unwrap();
+
+    let connected = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    assert!(pull.bind_listening("tcp://*:*", connected.into()).is_err());
+}

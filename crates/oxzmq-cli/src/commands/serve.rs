@@ -1,6 +1,6 @@
 //! `oxzmq serve`: a web server and its workers, by one command.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -16,7 +16,7 @@ pub struct Args {
     #[arg(long, short, default_value_t = 8080)]
     port: u16,
     /// The address to listen on; 0.0.0.0 lets other machines in
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = host)]
     host: IpAddr,
     /// Worker processes; one per processor unless given
     #[arg(long, short, value_name = "N")]
@@ -32,6 +32,16 @@ pub struct Args {
     /// Write no line per request
     #[arg(long, short)]
     quiet: bool,
+}
+
+/// An address, in brackets or not, or the first of a name.
+fn host(text: &str) -> Result<IpAddr, String> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    if let Ok(address) = bare.parse() {
+        return Ok(address);
+    }
+    let mut addresses = (text, 0).to_socket_addrs().map_err(|_| "no such host; the port is --port".to_owned())?;
+    addresses.next().map(|address| address.ip()).ok_or_else(|| "the name has no address".to_owned())
 }
 
 /// Serves until Ctrl-C.

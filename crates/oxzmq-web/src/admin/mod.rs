@@ -36,7 +36,7 @@ const LIFE: Duration = Duration::from_secs(60);
 const PAGE: &str = include_str!("page.html");
 const JSON: &str = "application/json";
 /// The page is in one piece: nothing else may be loaded, and nobody may frame it.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'";
 
 /// What is looked at.
 pub(crate) struct View {

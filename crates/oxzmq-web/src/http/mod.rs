@@ -7,6 +7,7 @@
 mod body;
 mod check;
 mod conditional;
+pub(crate) mod half;
 mod multipart;
 mod negotiate;
 mod pages;
@@ -20,7 +21,6 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::header::{CONNECTION, CONTENT_RANGE, HeaderValue};
@@ -35,6 +35,7 @@ use crate::stats::Stats;
 
 pub(crate) use body::Body;
 use conditional::Verdict;
+use half::Debt;
 use multipart::Parts;
 use path::Refused;
 use range::{Part, Range};
@@ -70,12 +71,13 @@ impl Site {
         client: SocketAddr,
         secure: bool,
         request: Request<B>,
+        debt: Option<Debt>,
     ) -> Result<Response<Body>, Infallible>
     where
         B: hyper::body::Body<Data = Bytes>,
     {
         let version = request.version();
-        let mut response = self.response(client, secure, request).await;
+        let mut response = self.response(client, secure, request, debt).await;
         if version == HttpVersion::HTTP_2 {
             response.headers_mut().remove(CONNECTION); // it has none (RFC 9113, section 8.2.2)
         } else if self.closing.load(Ordering::Relaxed) {
@@ -89,22 +91,37 @@ impl Site {
         self.closing.store(true, Ordering::Relaxed);
     }
 
-    async fn response<B>(&self, client: SocketAddr, secure: bool, request: Request<B>) -> Response<Body>
+    /// Counts and logs a request that the parser has answered by itself, if that is what ended a connection.
+    pub(crate) fn refused(&self, client: SocketAddr, error: &hyper::Error) {
+        if !error.is_parse() {
+            return; // the client's affair: it left, or was too slow to say what it wants
+        }
+        let status = match error.is_parse_too_large() {
+            true if error.to_string().contains("URI") => StatusCode::URI_TOO_LONG,
+            true => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            false => StatusCode::BAD_REQUEST,
+        };
+        let line = Line { status: status.as_u16(), remark: "", ..Line::begin(client) };
+        drop(Entry::new(self.log.clone(), Arc::clone(&self.stats), line, None));
+    }
+
+    async fn response<B>(
+        &self,
+        client: SocketAddr,
+        secure: bool,
+        request: Request<B>,
+        debt: Option<Debt>,
+    ) -> Response<Body>
     where
         B: hyper::body::Body<Data = Bytes>,
     {
         let line = Line {
-            client: client.ip(),
             method: request.method().to_string(),
             target: request.uri().to_string(),
             version: version_name(request.version()),
-            status: 0,
-            octets: 0,
-            took: Duration::ZERO,
-            source: None,
-            remark: "client left",
+            ..Line::begin(client)
         };
-        let mut entry = Entry::new(self.log.clone(), Arc::clone(&self.stats), line);
+        let mut entry = Entry::new(self.log.clone(), Arc::clone(&self.stats), line, debt);
         if let Some(gate) = self.gates.iter().find(|gate| gate.route.fits(request.uri().path())) {
             return relay::relay(gate, client, secure, request, entry).await;
         }
@@ -137,7 +154,10 @@ impl Site {
                 entry.line.source = Some(answer.source.clone());
                 Ok(answer)
             }
-            Err(failure) => Err(Reply::failure(failure).into()),
+            Err((failure, last)) => {
+                entry.line.source = last.or(entry.line.source.take());
+                Err(Reply::failure(failure).into())
+            }
         }
     }
 

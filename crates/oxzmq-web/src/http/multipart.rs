@@ -7,14 +7,14 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
-use crate::dispatch::{Answer, Handle, Rest};
+use crate::dispatch::{Answer, Handle, Refusal, Rest};
 use crate::envelope::{Order, Status};
 use crate::pool::Failure;
 use crate::system;
 
 use super::range::Range;
 
-type Fetch = Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send>>;
+type Fetch = Pin<Box<dyn Future<Output = Result<Answer, Refusal>> + Send>>;
 
 /// The parts that are still to be sent. They are fetched one after the other, so that no more of them is in
 /// memory than of a single download.
@@ -75,7 +75,7 @@ impl Parts {
                     Ok(Some(Piece { content, rest }))
                 }
                 Ok(_) => Err(Failure::Changed),
-                Err(failure) => Err(failure),
+                Err((failure, _)) => Err(failure),
             });
         }
         let piece = |text: String| Poll::Ready(Ok(Some(Piece { content: text.into(), rest: None })));

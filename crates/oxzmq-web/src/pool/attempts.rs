@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::envelope::{CHUNK_MIN, Head, Order, Status, ToWorker};
 
 use super::directory::WorkerNo;
-use super::request::{Promise, State};
+use super::request::{Promise, Request, State};
 use super::{Client, Failure, News, Pool, QUARANTINE_MAX, Source, Ticket, differences};
 
 impl<C: Client> Pool<C> {
@@ -23,6 +23,7 @@ impl<C: Client> Pool<C> {
             let id = self.next_id;
             self.next_id = self.next_id.wrapping_add(1);
             let (order, credit) = request.assign(id, no, self.limits.window, now);
+            request.worker = Some(self.workers.name(no));
             self.workers.take_slot(no, id);
             self.attempts.insert(id, (no, Some(ticket)));
             self.send(no, ToWorker::Request(id, order, credit));
@@ -70,7 +71,9 @@ impl<C: Client> Pool<C> {
     /// The request ends here.
     pub(super) fn fail(&mut self, ticket: Ticket, failure: Failure) {
         if let Some(mut request) = self.requests.remove(&ticket) {
-            request.client.fail(failure);
+            let Request { tries, worker, .. } = &request;
+            let last = worker.clone().map(|worker| Source { worker, tries: *tries });
+            request.client.fail(failure, last);
             self.answered();
         }
     }
@@ -160,7 +163,8 @@ impl<C: Client> Pool<C> {
             let next = head.offset.saturating_add(length);
             let end = head.offset.saturating_add(head.length);
             request.promise = Some(Promise { version: head.version, coding: head.coding, next, end });
-            let source = Source { worker: self.workers.name(no), tries: request.tries };
+            let worker = request.worker.clone().unwrap_or_else(|| "?".into());
+            let source = Source { worker, tries: request.tries };
             request.client.head(head, source, content);
         }
         if length > 0 {

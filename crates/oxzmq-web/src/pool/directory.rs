@@ -41,6 +41,12 @@ impl Worker {
     }
 }
 
+/// Time between two signs of life to a worker: a little less than an interval, so that the worker's answers come before
+/// it has to wake up by itself.
+fn pulse_pause(interval: Duration) -> Duration {
+    interval * 7 / 8
+}
+
 /// Everyone who is here.
 #[derive(Default)]
 pub(super) struct Directory {
@@ -185,6 +191,12 @@ impl Directory {
         }
     }
 
+    /// All are held to have been heard just now.
+    pub(super) fn heard_all(&mut self, now: Instant) {
+        let all: Vec<WorkerNo> = self.workers.keys().copied().collect();
+        all.into_iter().for_each(|no| self.heard(no, now));
+    }
+
     /// Those not heard of for so long.
     pub(super) fn silent(&self, now: Instant, limit: Duration) -> Vec<(Bytes, WorkerNo)> {
         let silent = self.workers.iter().filter(|(_, worker)| now.duration_since(worker.last_heard) >= limit);
@@ -198,9 +210,23 @@ impl Directory {
         }
     }
 
-    /// Those to send a sign of life to now.
+    /// When the next sign of life is due, or somebody has been silent for too long, whichever comes first.
+    pub(super) fn next_concern(&self, interval: Duration) -> Option<Instant> {
+        let concern = |worker: &Worker| {
+            let patience = if worker.suspect { interval * 3 } else { interval * 2 };
+            (worker.last_pulse + pulse_pause(interval)).min(worker.last_heard + patience)
+        };
+        self.workers.values().map(concern).min()
+    }
+
+    /// Those to send a sign of life to now. Once one is due so are all that would be soon, which keeps those of many
+    /// workers together: the process wakes once for all.
     pub(super) fn pulses_due(&mut self, now: Instant, interval: Duration) -> Vec<Bytes> {
-        let due = self.workers.values_mut().filter(|worker| now.duration_since(worker.last_pulse) >= interval);
+        let is_due = |worker: &Worker, pause| now.duration_since(worker.last_pulse) >= pause;
+        if !self.workers.values().any(|worker| is_due(worker, pulse_pause(interval))) {
+            return Vec::new();
+        }
+        let due = self.workers.values_mut().filter(|worker| is_due(worker, interval * 5 / 8));
         due.map(|worker| {
             worker.last_pulse = now;
             worker.identity.clone()

@@ -34,6 +34,8 @@ use directory::{Directory, WorkerNo};
 use request::{Request, State};
 pub use snapshot::{Snapshot, WorkerView};
 
+/// How often deadlines of requests are looked at.
+const TICK: Duration = Duration::from_millis(50);
 /// Most paths held for poisonous at a time.
 const QUARANTINE_MAX: usize = 256;
 
@@ -92,7 +94,7 @@ pub enum Failure {
     Stopping,
 }
 
-/// Who answered.
+/// Who answered, or was the last to fail to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// The worker's name.
@@ -107,8 +109,8 @@ pub trait Client {
     fn head(&mut self, head: Head, source: Source, content: Bytes);
     /// The next piece.
     fn chunk(&mut self, content: Bytes);
-    /// No answer, or no more of it; nothing follows.
-    fn fail(&mut self, failure: Failure);
+    /// No answer, or no more of it; nothing follows. `last` is the worker that was tried last, if any was.
+    fn fail(&mut self, failure: Failure, last: Option<Source>);
 }
 
 /// News of a worker, for people.
@@ -160,6 +162,7 @@ pub struct Pool<C> {
     differences: Differences,
     outbox: VecDeque<(Bytes, ToWorker)>,
     news: VecDeque<News>,
+    last_tick: Option<Instant>,
     stopping: bool,
 }
 
@@ -177,6 +180,7 @@ impl<C: Client> Pool<C> {
             differences: Differences::default(),
             outbox: VecDeque::new(),
             news: VecDeque::new(),
+            last_tick: None,
             stopping: false,
         }
     }
@@ -195,7 +199,7 @@ impl<C: Client> Pool<C> {
             None
         };
         if let Some(failure) = refusal {
-            return client.fail(failure);
+            return client.fail(failure, None);
         }
         self.requests.insert(ticket, Request::new(order, client, now));
         self.queue.push_back(ticket);
@@ -285,8 +289,12 @@ impl<C: Client> Pool<C> {
 
     // ---- time ------------------------------------------------------------------------------------------
 
-    /// Time has passed: call this several times within an interval.
+    /// Time has passed: call this at the [time for it](Pool::next_tick).
     pub fn tick(&mut self, now: Instant) {
+        let pause = self.last_tick.replace(now).map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
+        if pause >= self.limits.interval * 2 {
+            self.overslept(pause, now);
+        }
         for (identity, no) in self.workers.silent(now, self.limits.interval * 3) {
             // If it only slept, this wakes it to a new start.
             self.outbox.push_back((identity, ToWorker::Bye));
@@ -311,6 +319,25 @@ impl<C: Client> Pool<C> {
         }
         self.quarantine.retain(|_, until| now < *until);
         self.dispatch(now);
+    }
+
+    /// When to call [`Pool::tick`] next, provided that nothing happens before: several times within an interval as long
+    /// as there are requests, at the next sign of life otherwise; never without workers.
+    pub fn next_tick(&self, now: Instant) -> Option<Instant> {
+        if !self.requests.is_empty() {
+            return Some(now + TICK);
+        }
+        self.workers.next_concern(self.limits.interval).into_iter().chain(self.quarantine.values().copied()).min()
+    }
+
+    /// The master itself stood still for so long, as in a machine that was put to sleep: what workers have said
+    /// meanwhile is unread, and nobody is to blame for silence.
+    fn overslept(&mut self, pause: Duration, now: Instant) {
+        self.workers.heard_all(now);
+        for request in self.requests.values_mut() {
+            let (State::Queued { since } | State::InHand { since, .. }) = &mut request.state;
+            *since = (*since + pause).min(now);
+        }
     }
 
     fn too_late(&mut self, ticket: Ticket, now: Instant) {

@@ -1,5 +1,6 @@
 //! One client's request on its way through the pool.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::envelope::{Coding, Codings, Order, Version};
@@ -33,6 +34,8 @@ pub(super) struct Request<C> {
     pub(super) began: Instant,
     /// Workers tried since the last progress.
     pub(super) tries: u32,
+    /// The name of the worker that has it, or had it last.
+    pub(super) worker: Option<Arc<str>>,
     /// The worker that failed it last, avoided when there is another.
     pub(super) avoid: Option<WorkerNo>,
     pub(super) promise: Option<Promise>,
@@ -45,7 +48,18 @@ pub(super) struct Request<C> {
 impl<C> Request<C> {
     pub(super) fn new(order: Order, client: C, now: Instant) -> Self {
         let state = State::Queued { since: now };
-        Self { order, client, state, began: now, tries: 0, avoid: None, promise: None, unread: 0, credit: 0 }
+        Self {
+            order,
+            client,
+            state,
+            began: now,
+            tries: 0,
+            worker: None,
+            avoid: None,
+            promise: None,
+            unread: 0,
+            credit: 0,
+        }
     }
 
     /// Hands it to a worker: what to order, and with how much credit.

@@ -16,7 +16,7 @@ enum Got {
 }
 
 #[derive(Clone, Default)]
-struct Recorder(Rc<RefCell<Vec<Got>>>);
+struct Recorder(Rc<RefCell<Vec<Got>>>, Rc<RefCell<Option<Source>>>);
 
 impl Client for Recorder {
     fn head(&mut self, _: Head, source: Source, content: Bytes) {
@@ -26,7 +26,8 @@ impl Client for Recorder {
     fn chunk(&mut self, content: Bytes) {
         self.0.borrow_mut().push(Got::Chunk(content.len()));
     }
-    fn fail(&mut self, failure: Failure) {
+    fn fail(&mut self, failure: Failure, last: Option<Source>) {
+        *self.1.borrow_mut() = last;
         self.0.borrow_mut().push(Got::Failed(failure));
     }
 }
@@ -100,8 +101,11 @@ impl Stage {
     }
 
     fn passes(&mut self, time: Duration) {
-        self.now += time;
-        self.pool.tick(self.now);
+        let end = self.now + time;
+        while self.now < end {
+            self.now = end.min(self.now + SECOND / 4);
+            self.pool.tick(self.now);
+        }
     }
 
     /// Time passes while these workers keep showing signs of life.
@@ -236,6 +240,7 @@ fn after_three_slow_workers_the_client_is_told() {
     let (_, recorder) = stage.ask("/");
     stage.passes_with(&["a", "b"], 15 * SECOND + Duration::from_millis(400));
     assert_eq!(got(&recorder), [Got::Failed(Failure::TooSlow)]);
+    assert_eq!(recorder.1.borrow().as_ref().map(|last| last.tries), Some(3), "the log tells who was tried");
 }
 
 #[test]
@@ -370,4 +375,49 @@ fn nobody_answers_for_another_worker() {
     stage.small("b", id);
     assert_eq!(got(&recorder), []);
     assert_eq!(stage.pool.workers(), 1);
+}
+
+#[test]
+fn an_idle_pool_is_to_be_woken_for_signs_of_life_alone_and_for_all_of_them_at_once() {
+    let mut stage = Stage::new(Limits::default());
+    assert_eq!(stage.pool.next_tick(stage.now), None, "nobody is there");
+    stage.join("a", 1);
+    stage.now += SECOND / 8;
+    stage.join("b", 1);
+    let mut wakes = 0;
+    let end = stage.now + 8 * SECOND;
+    while stage.now < end {
+        let next = stage.pool.next_tick(stage.now).unwrap();
+        assert!(next > stage.now, "time goes on");
+        stage.passes(next - stage.now);
+        for (worker, message) in stage.sent() {
+            assert_eq!(message, ToWorker::Pulse);
+            stage.says(&worker, ToMaster::Pulse);
+        }
+        wakes += 1;
+    }
+    assert!((8..=10).contains(&wakes), "{wakes} in 8 seconds");
+    stage.ask("/");
+    assert!(stage.pool.next_tick(stage.now).unwrap() <= stage.now + SECOND / 10, "deadlines are watched");
+    // Silence is noticed in time.
+    let mut stage = Stage::with_workers(&["a"], 1);
+    let born = stage.now;
+    while let Some(next) = stage.pool.next_tick(stage.now) {
+        assert!(next > stage.now);
+        stage.passes(next - stage.now);
+    }
+    assert_eq!(stage.now, born + 3 * SECOND);
+}
+
+#[test]
+fn a_master_that_stood_still_blames_nobody() {
+    let mut stage = Stage::with_workers(&["a"], 1);
+    stage.passes(SECOND / 2);
+    let (_, recorder) = stage.ask("/");
+    let (_, id, ..) = stage.order();
+    stage.now += 600 * SECOND;
+    stage.pool.tick(stage.now);
+    assert_eq!(stage.pool.workers(), 1);
+    stage.small("a", id);
+    assert!(matches!(got(&recorder)[..], [Got::Head { tries: 1, .. }]));
 }

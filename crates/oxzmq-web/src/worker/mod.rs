@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use oxzmq::{Context, Socket};
 
-use crate::config::WorkerConfig;
+use crate::config::{self, WorkerConfig};
 use crate::envelope::ToMaster;
 use crate::error::{Error, Result};
 use crate::files::Root;
@@ -100,6 +100,7 @@ impl Worker {
         if config.masters.is_empty() {
             return Err(no_master());
         }
+        config.masters.iter().try_for_each(|master| config::check_meeting_place(master))?;
         if config.slots == 0 {
             return Err(Error::Setting("a worker needs at least one slot".to_owned()));
         }

@@ -52,7 +52,15 @@ impl Core {
             };
             polled = left == Some(Duration::ZERO);
             waited = true;
+            if state.peers.options.interruptible && self.net.get().is_none() {
+                state = self.make_interruptible(state);
+                continue;
+            }
             state = self.wait(state, Want::RECV, left);
+            if let Some(error) = state.take_interruption() {
+                self.leave(state, waited);
+                return Err(error);
+            }
         }
     }
 
@@ -81,7 +89,14 @@ impl Core {
                         Ok(left) => left,
                     };
                     waited = true;
+                    if state.peers.options.interruptible && self.net.get().is_none() {
+                        state = self.make_interruptible(state);
+                        continue;
+                    }
                     state = self.wait(state, Want::SEND, left);
+                    if let Some(error) = state.take_interruption() {
+                        break Err(error);
+                    }
                 }
             }
         };
@@ -91,6 +106,18 @@ impl Core {
         }
         self.leave(state, waited);
         result
+    }
+
+    /// Only a wait on a poll set can be ended by a signal: makes one. The lock is released meanwhile, so that the
+    /// caller has to look again.
+    #[cold]
+    fn make_interruptible<'a>(self: &'a Arc<Self>, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        drop(state);
+        let made = self.net().is_ok();
+        let mut state = self.state.lock();
+        // Without I/O threads there is none, and waits are not interrupted.
+        state.peers.options.interruptible = made;
+        state
     }
 
     /// What a received message tells about its peer is not for the next one; a RADIO's group is kept with it, and

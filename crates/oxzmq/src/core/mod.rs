@@ -159,6 +159,8 @@ struct State {
     recv_wakers: Wakers,
     send_wakers: Wakers,
     spin: Spin,
+    /// A signal has ended the wait of the thread that holds the lock now.
+    interrupted: bool,
     /// Connections whose messages gather: flushed by the next thread that finds nothing to do.
     deferred: Vec<Arc<Session>>,
 }
@@ -193,6 +195,7 @@ impl Core {
                 recv_wakers: Wakers::default(),
                 send_wakers: Wakers::default(),
                 spin: Spin::default(),
+                interrupted: false,
                 deferred: Vec::new(),
             }),
             recv_cond: Condvar::new(),
@@ -348,6 +351,13 @@ impl State {
     fn take_work(&mut self) -> Option<Work> {
         let work = Work { wakes: self.peers.take_wakes(), deferred: std::mem::take(&mut self.deferred) };
         (!work.wakes.is_empty() || !work.deferred.is_empty()).then_some(work)
+    }
+
+    /// The error of a wait that a signal has ended, for sockets that want to know.
+    #[inline]
+    fn take_interruption(&mut self) -> Option<Error> {
+        let interrupted = std::mem::take(&mut self.interrupted) && self.peers.options.interruptible;
+        interrupted.then(|| ErrorKind::Interrupted.into())
     }
 
     #[inline]

@@ -1,6 +1,7 @@
 //! Waiting and waking: who leads, who sleeps, whose poll set it is.
 
 use std::cell::RefCell;
+use std::io::ErrorKind::Interrupted;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -32,10 +33,11 @@ impl Core {
         {
             self.start_leading(&mut state, net, want);
             drop(state);
-            self.lead(net, timeout);
+            let interrupted = self.lead(net, timeout);
             let mut state = self.state.lock();
             state.leader = None;
             state.lease.used = true;
+            state.interrupted = interrupted;
             return state;
         }
         if timeout != Some(Duration::ZERO) && state.spin.is_worthwhile() {
@@ -85,16 +87,18 @@ impl Core {
         }
     }
 
-    fn lead(self: &Arc<Self>, net: &Net, timeout: Option<Duration>) {
+    /// True when a signal has ended the wait.
+    fn lead(self: &Arc<Self>, net: &Net, timeout: Option<Duration>) -> bool {
         let mut events = EVENTS.take();
         events.clear();
         events.reserve(EVENTS_PER_WAIT);
         // A failure here can only be a bad descriptor, which the set owns; the loop around looks again.
-        let _ = net.set.wait(&mut events, timeout);
+        let interrupted = matches!(net.set.wait(&mut events, timeout), Err(error) if error.kind() == Interrupted);
         // Ordered by the state's lock, see the field.
         self.leader_awake.store(true, Ordering::Relaxed);
         self.drive(&events);
         EVENTS.set(events);
+        interrupted
     }
 
     fn drive(self: &Arc<Self>, events: &Events) -> bool {

@@ -268,7 +268,9 @@ impl Worker {
                 inbox.asleep = inbox.commands.is_empty();
                 if inbox.asleep { timeout } else { Some(Duration::ZERO) }
             };
-            if let Err(error) = self.reactor.set.wait(&mut events, timeout) {
+            if let Err(error) = self.reactor.set.wait(&mut events, timeout)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
                 tracing::error!(%error, "an I/O thread cannot wait for its descriptors");
             }
             self.reactor.inbox.lock().asleep = false;

@@ -162,9 +162,21 @@ struct Report<'a> {
     rows: &'a [Row],
 }
 
+/// Each once, in the order in which they were first named.
+fn distinct<T: Copy + PartialEq>(named: &[T]) -> Vec<T> {
+    let mut distinct = Vec::new();
+    for &one in named {
+        if !distinct.contains(&one) {
+            distinct.push(one);
+        }
+    }
+    distinct
+}
+
 fn bench(args: &Args) -> Result<()> {
+    let (transports, cases, sizes) = (distinct(&args.transports), distinct(&args.cases), distinct(&args.sizes));
     let (candidates, names): (Vec<_>, Vec<_>) = candidates(args)?.into_iter().unzip();
-    let cells = args.transports.len() * args.cases.len() * args.sizes.len();
+    let cells = transports.len() * cases.len() * sizes.len();
     let total = cells * args.rounds as usize * candidates.len();
     let share = (BUDGET / total.max(1) as f64 / 1.25).clamp(SHORTEST, LONGEST);
     let seconds = args.seconds.unwrap_or(share);
@@ -185,10 +197,10 @@ fn bench(args: &Args) -> Result<()> {
     let directory = tempfile::Builder::new().prefix("oxzmq-bench-").tempdir()?;
     let mut progress = Progress::new(total);
     let mut all = Vec::with_capacity(cells);
-    for &transport in &args.transports {
-        for &case in &args.cases {
+    for &transport in &transports {
+        for &case in &cases {
             let first = all.len();
-            for &size in &args.sizes {
+            for &size in &sizes {
                 let mut samples = vec![Vec::new(); candidates.len()];
                 for _ in 0..args.rounds {
                     for (index, candidate) in candidates.iter().enumerate() {

@@ -1,0 +1,150 @@
+#!/bin/bash
+# Shows that the library is a drop-in for libzmq.so.5: exported names, layouts and constants, what C programs see, and
+# other projects' own tests run on it. Installs the Debian packages and Python modules that it needs. Set
+# OXZMQ_CAPI_PARTS to run some only, e.g. "symbols c".
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+parts=${OXZMQ_CAPI_PARTS:-symbols header c memory survives pyzmq czmq rust}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+need() {
+    local missing=()
+    for package; do dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package"); done
+    [ ${#missing[@]} -eq 0 ] && return
+    local sudo=''
+    [ "$(id -u)" -eq 0 ] || sudo=sudo
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
+        { $sudo apt-get update -qq &&
+            $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; }
+}
+
+prefix=$work/prefix
+"$here/../install" --prefix "$prefix"
+ours=$prefix/lib
+
+# The names that programs link to, and no others.
+part_symbols() {
+    need binutils
+    nm -D --defined-only "$ours/libzmq.so" | awk '{ print $3 }' | LC_ALL=C sort | diff "$here/symbols.txt" -
+    objdump -p "$ours/libzmq.so" | grep -q 'SONAME *libzmq.so.5$'
+    echo "97 names"
+}
+
+# Constants of a header: every one whose name and value both have, but for the version's and one that 4.3.5 changed.
+constants() { # HEADER-DIRECTORY
+    { echo '#include <stdio.h>'
+      echo "#include <zmq.h>"
+      echo 'int main(void) {'
+      LC_ALL=C sort "$work/names" | sed 's/.*/printf("& %lld\\n", (long long)(&));/'
+      echo 'return 0; }'; } >"$work/constants.c"
+    gcc -w -DZMQ_BUILD_DRAFT_API=1 -isystem "$1" "$work/constants.c" -o "$work/constants" && "$work/constants"
+}
+
+part_header() {
+    need gcc g++ libzmq3-dev cppzmq-dev pkg-config
+    for compiler in 'gcc -x c' 'gcc -x c -DZMQ_BUILD_DRAFT_API=1' 'g++ -x c++ -DZMQ_BUILD_DRAFT_API=1'; do
+        echo '#include <zmq_utils.h>' | $compiler -Wall -Wextra -Werror -pedantic -I"$prefix/include" -fsyntax-only -
+    done
+    echo '#include <zmq.h>' | gcc -dM -E -DZMQ_BUILD_DRAFT_API=1 -isystem /usr/include - |
+        awk '/^#define (ZMQ_[A-Z_0-9]+|EFSM|ETERM|EMTHREAD|ENOCOMPATPROTO) [^"]/ { print $2 }' |
+        grep -vE '^ZMQ_(VERSION|VERSION_PATCH|EXPORT|BUILD_DRAFT_API|RECONNECT_STOP_AFTER_DISCONNECT)$' >"$work/names"
+    constants /usr/include >"$work/theirs"
+    constants "$prefix/include" | diff "$work/theirs" -
+    gcc -isystem /usr/include "$here/c/layout.c" -o "$work/layout" && "$work/layout" >"$work/theirs-layout"
+    gcc -I"$prefix/include" "$here/c/layout.c" -o "$work/layout" && "$work/layout" | diff "$work/theirs-layout" -
+    printf '%s\n' '#include <zmq_addon.hpp>' 'int main() { zmq::context_t c; zmq::socket_t s(c, zmq::socket_type::push);' \
+        '  return zmq::message_t("abc", 3).size() == 3 ? 0 : 1; }' >"$work/cpp.cc"
+    export PKG_CONFIG_PATH=$ours/pkgconfig
+    # shellcheck disable=SC2046
+    g++ -std=c++17 $(pkg-config --cflags libzmq) "$work/cpp.cc" $(pkg-config --libs libzmq) -o "$work/cpp"
+    LD_LIBRARY_PATH=$ours "$work/cpp"
+    echo "$(wc -l <"$work/names") constants"
+}
+
+# The same program on both libraries prints the same.
+part_c() {
+    need gcc libzmq3-dev libzmq5
+    gcc -g -Wall "$here/c/calls.c" -o "$work/calls" -lzmq -lpthread
+    timeout 60 "$work/calls" >"$work/calls-theirs"
+    LD_LIBRARY_PATH=$ours timeout 60 "$work/calls" >"$work/calls-ours"
+    diff "$work/calls-theirs" "$work/calls-ours"
+    echo "$(wc -l <"$work/calls-ours") lines"
+}
+
+part_memory() {
+    need gcc valgrind
+    gcc -g -Wall -I"$prefix/include" "$here/c/calls.c" -o "$work/calls" -L"$ours" -lzmq -lpthread
+    LD_LIBRARY_PATH=$ours timeout 300 valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite \
+        "$work/calls" >"$work/valgrind-out"
+    gcc -g -fsanitize=address,undefined -I"$prefix/include" "$here/c/calls.c" -o "$work/calls" -L"$ours" -lzmq -lpthread
+    ASAN_OPTIONS=allocator_may_return_null=1 LD_LIBRARY_PATH=$ours timeout 120 "$work/calls" >/dev/null
+    echo "clean"
+}
+
+part_survives() {
+    need gcc
+    gcc -g -Wall -I"$prefix/include" "$here/c/survives.c" -o "$work/survives" -L"$ours" -lzmq -lpthread
+    LD_LIBRARY_PATH=$ours timeout 60 "$work/survives"
+    echo "survived"
+}
+
+# CZMQ's test of itself, from Debian's source, built against our header and library.
+part_czmq() {
+    need gcc make autoconf automake libtool pkg-config dpkg-dev
+    mkdir -p "$work/czmq/parts" "$work/czmq/lists/partial"
+    sed 's/^Types: .*/Types: deb-src/' /etc/apt/sources.list.d/debian.sources >"$work/czmq/parts/src.sources"
+    cd "$work/czmq"
+    local apt=(apt-get -qq -o Dir::Etc::sourcelist=/dev/null -o "Dir::Etc::sourceparts=$work/czmq/parts"
+        -o "Dir::State::Lists=$work/czmq/lists" -o APT::Sandbox::User=root)
+    "${apt[@]}" update && "${apt[@]}" source --only-source czmq >/dev/null
+    cd czmq-*/
+    export PKG_CONFIG_PATH=$ours/pkgconfig LD_LIBRARY_PATH=$ours:$PWD/src/.libs
+    { ./autogen.sh && ./configure --disable-static --without-docs --with-uuid=no --with-libcurl=no --with-nss=no \
+        --with-liblz4=no CFLAGS='-O1 -w' CPPFLAGS="-I$prefix/include" LDFLAGS="-L$ours" &&
+        make -j2 src/czmq_selftest; } >build.log 2>&1 || { tail -20 build.log && return 1; }
+    mkdir -p src/selftest-rw
+    local passed=0 class
+    for class in $(src/.libs/czmq_selftest -l | awk '$1 ~ /^z/ { print $1 }'); do
+        timeout 120 src/.libs/czmq_selftest -t "$class" >test.log 2>&1 || { echo "$class"; tail -5 test.log; return 1; }
+        passed=$((passed + 1))
+    done
+    [ "$passed" -ge 30 ]
+    echo "$passed classes"
+}
+
+# The tests of the crate `zmq`, linked to our library instead of the copy that it would build.
+part_rust() {
+    mkdir -p "$work/rust/src" && cd "$work/rust"
+    printf '[package]\nname = "fetch"\nversion = "0.0.0"\nedition = "2021"\n[dependencies]\nzmq = "=0.10.0"\n[workspace]\n' >Cargo.toml
+    touch src/lib.rs
+    cargo vendor --quiet >/dev/null
+    mv vendor/zmq zmq && cd zmq
+    mkdir -p .cargo
+    printf '[target.%s.zmq]\nrustc-link-lib = ["zmq"]\nrustc-link-search = ["native=%s"]\n' \
+        "$(rustc -vV | sed -n 's/^host: //p')" "$ours" >.cargo/config.toml
+    echo '[workspace]' >>Cargo.toml
+    # Left out: what checks the compiler's messages.
+    CARGO_TARGET_DIR=$work/rust/target LD_LIBRARY_PATH=$ours cargo test --quiet --no-fail-fast --tests -- \
+        --skip compile_tests 2>&1 | grep -E '^test result|FAILED|failed|panicked'
+    return "${PIPESTATUS[0]}"
+}
+
+# Debian's pyzmq, as it is. Left out: what needs the network or another compiler's types (mypy), and the sockets of the
+# draft API, for which this pyzmq was not built (it asks the library, which has them).
+part_pyzmq() {
+    need python3-zmq python3-venv cython3 python3-dev gcc libzmq3-dev
+    python3 -m venv --system-site-packages "$work/venv"
+    "$work/venv/bin/pip" install --quiet pytest pytest-asyncio pytest-timeout tornado
+    cp -r /usr/lib/python3/dist-packages/zmq/tests "$work/tests"
+    cd "$work"
+    export LD_LIBRARY_PATH=$ours
+    "$work/venv/bin/python" -c 'import zmq; assert zmq.has("oxzmq") and zmq.zmq_version() == "4.3.6"'
+    timeout 500 "$work/venv/bin/python" -m pytest -q --timeout 60 -p no:cacheprovider -W ignore --tb=short \
+        --deselect tests/test_mypy.py --deselect tests/test_draft.py tests 2>&1 | tail -30
+}
+
+for part in $parts; do
+    echo "== $part"
+    "part_$part"
+done

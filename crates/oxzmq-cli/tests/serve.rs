@@ -1,0 +1,237 @@
+//! `oxzmq serve`, `master` and `worker` as processes: how they start, what they refuse, how they end.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// Longest wait for anything. Reaching it is a failure.
+const LONG: Duration = Duration::from_secs(20);
+
+/// A site with one page, and a directory for temporary files next to it.
+fn scratch() -> TempDir {
+    let scratch = tempfile::tempdir().unwrap();
+    fs::create_dir(scratch.path().join("site")).unwrap();
+    fs::create_dir(scratch.path().join("tmp")).unwrap();
+    fs::write(scratch.path().join("site/index.html"), "hello").unwrap();
+    scratch
+}
+
+fn oxzmq(scratch: &TempDir, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_oxzmq"));
+    command.args(words).current_dir(scratch.path()).env("TMPDIR", scratch.path().join("tmp")).stdin(Stdio::null());
+    command
+}
+
+/// A command that is expected to end by itself, soon.
+fn output(command: &mut Command) -> Output {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = pid(&child);
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || sender.send(child.wait_with_output().unwrap()));
+    receiver.recv_timeout(LONG).unwrap_or_else(|error| {
+        let _ = kill_process(pid, Signal::KILL);
+        panic!("it does not end: {error}")
+    })
+}
+
+/// What it says when it refuses to start.
+fn refusal(scratch: &TempDir, words: &[&str]) -> String {
+    let output = output(&mut oxzmq(scratch, words));
+    assert!(!output.status.success(), "{words:?} is accepted");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_child(child)
+}
+
+/// A server; killed when dropped.
+struct Server {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Server {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let errors = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            errors.lines().map_while(Result::ok).try_for_each(|line| sender.send(line).map_err(drop))
+        });
+        Self { child, lines }
+    }
+
+    /// The rest of the next line that holds `words`.
+    fn told(&self, words: &str) -> String {
+        let deadline = Instant::now() + LONG;
+        let mut heard = Vec::new();
+        loop {
+            let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) else {
+                panic!("it did not say {words:?}, but {heard:#?}")
+            };
+            if let Some((_, rest)) = line.split_once(words) {
+                return rest.to_owned();
+            }
+            heard.push(line);
+        }
+    }
+
+    /// Waits for the first worker. Gives the address of HTTP.
+    fn address(&self) -> String {
+        let address = self.told(" at http://").trim_end_matches('/').to_owned();
+        self.told("is ready");
+        address
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(pid(&self.child), signal).unwrap();
+    }
+
+    fn ended(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + LONG;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn get(address: &str, target: &str) -> String {
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(LONG)).unwrap();
+    write!(client, "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn a_log_that_nobody_reads_delays_neither_requests_nor_the_end() {
+    let scratch = scratch();
+    // Both streams are one pipe that is full before long.
+    let (reader, writer) = std::io::pipe().unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let mut command = oxzmq(&scratch, &["serve", "site", "--port", &port, "--workers", "1"]);
+    command.stdout(writer.try_clone().unwrap()).stderr(writer);
+    let child = command.spawn().unwrap();
+    drop(command);
+    let mut server = Server { child, lines: channel().1 };
+    let address = format!("127.0.0.1:{port}");
+    let deadline = Instant::now() + LONG;
+    while TcpStream::connect(&address).is_err() {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let target = format!("/?{}", "x".repeat(2000));
+    for _ in 0..100 {
+        assert!(get(&address, &target).starts_with("HTTP/1.1 200"));
+    }
+    server.signal(Signal::INT);
+    assert!(server.ended().success());
+    drop(reader);
+}
+
+#[test]
+fn too_few_descriptors_are_told_with_a_remedy() {
+    let scratch = scratch();
+    for words in [["serve", "site", "--port", "0"].as_slice(), &["worker", "--root", "site"]] {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n 24; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_oxzmq")]).args(words);
+        let output = output(command.current_dir(scratch.path()));
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            !output.status.success() && text.contains("only 24 files") && text.contains("ulimit -n 1024"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused_with_the_reason() {
+    let scratch = scratch();
+    for (words, reason) in [
+        (["serve", "site", "--workers", "100000"].as_slice(), "1024 are possible"),
+        (&["serve", "site", "--workers", "0"], "at least one"),
+        (&["serve", "site", "--host", "no.such.host.invalid"], "no such host"),
+        (&["serve", "site", "--host", "localhost:8080"], "the port is --port"),
+        (&["master", "--http", "127.0.0.1:0", "--workers", "inproc://x"], "several"),
+        (&["worker", "--root", "site", "--master", "tcp://localhost"], "no port"),
+        (&["demo", "wuclient", "abc"], "invalid"),
+        (&["demo", "wuclient", "20000"], "10000..11000"),
+        (&["demo", "hwclient", "inproc://x"], "one process"),
+    ] {
+        let told = refusal(&scratch, words);
+        assert!(told.contains(reason), "{words:?}: {told}");
+    }
+    let told = refusal(&scratch, &["worker", "--root", "site", "--master", "foo"]);
+    assert!(told.starts_with("oxzmq: \"foo\" is no endpoint"), "it claims to serve before that: {told}");
+}
+
+#[test]
+fn hosts_have_names_and_brackets() {
+    let scratch = scratch();
+    for host in ["localhost", "[::1]", "::1"] {
+        let words = ["serve", "site", "--host", host, "--port", "0", "--workers", "1"];
+        let address = Server::start(&mut oxzmq(&scratch, &words)).address();
+        assert!(host == "localhost" || address.starts_with("[::1]:"), "{address}");
+    }
+}
+
+#[test]
+fn the_private_directory_goes_however_it_ends() {
+    let scratch = scratch();
+    let tmp = scratch.path().join("tmp");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let told = refusal(&scratch, &["serve", "site", "--port", &port]);
+    assert!(told.contains("in use"), "{told}");
+    assert_eq!(names(&tmp), [""; 0]);
+
+    // A signal at any moment of the start.
+    for (pause, signal) in [(0, Signal::HUP), (1, Signal::HUP), (3, Signal::INT), (5, Signal::TERM), (8, Signal::HUP)] {
+        let mut server = Server::start(&mut oxzmq(&scratch, &["serve", "site", "--port", "0", "--workers", "1"]));
+        std::thread::sleep(Duration::from_millis(pause));
+        server.signal(signal);
+        std::thread::sleep(Duration::from_millis(50));
+        let _ = kill_process(pid(&server.child), Signal::TERM);
+        server.ended();
+        assert_eq!(names(&tmp), [""; 0], "after {signal:?} and {pause} ms");
+    }
+
+    // Whom nothing can stop to clear away is cleared away after.
+    let server = Server::start(&mut oxzmq(&scratch, &["serve", "site", "--port", "0", "--workers", "1"]));
+    server.address();
+    let left = names(&tmp);
+    server.signal(Signal::KILL);
+    drop(server);
+    assert_eq!(left.len(), 1);
+    let mut server = Server::start(&mut oxzmq(&scratch, &["serve", "site", "--port", "0", "--workers", "1"]));
+    server.address();
+    let now = names(&tmp);
+    assert!(now.len() == 1 && now != left, "{now:?}");
+    server.signal(Signal::INT);
+    assert!(server.ended().success());
+    assert_eq!(names(&tmp), [""; 0]);
+}
