@@ -6,16 +6,17 @@
 //!
 //! # Who frees the object
 //!
-//! Every call counts itself in `users` *before* it looks at `kind`; closing changes `kind` *before* it leaves the
-//! count. All four are sequentially consistent: either the call sees the change and leaves the object alone, or
-//! whoever closes finds the call counted. The last to leave a closed slot frees the object; an exchange of `kind`
-//! makes sure that only one does.
+//! One word holds what the slot is and how many calls use it. A call adds itself and learns in the same step what the
+//! slot was: if that is not what it wants, it leaves the object alone. Whoever leaves takes itself off and learns in
+//! the same step whether the slot is closed and nobody is left; then it frees the object, if it manages to change
+//! that very word. So a call that found the slot open is counted as long as it uses the object, and the object is
+//! freed only when nobody is counted and nobody finds it open any more. All steps are sequentially consistent.
 
 use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::SeqCst};
 
 use parking_lot::Mutex;
 
@@ -55,14 +56,21 @@ unsafe fn free_holder<T>(holder: *mut c_void) {
 // Calls of different threads on different handles do not share a cache line.
 #[repr(align(64))]
 struct Slot {
-    kind: AtomicU32,
-    users: AtomicU32,
+    /// What it is in the upper half, and how many calls use it in the lower.
+    state: AtomicU64,
     object: AtomicPtr<c_void>,
 }
 
-static TABLE: [Slot; SLOTS] = [const {
-    Slot { kind: AtomicU32::new(FREE), users: AtomicU32::new(0), object: AtomicPtr::new(std::ptr::null_mut()) }
-}; SLOTS];
+static TABLE: [Slot; SLOTS] =
+    [const { Slot { state: AtomicU64::new(state(FREE, 0)), object: AtomicPtr::new(std::ptr::null_mut()) } }; SLOTS];
+
+const fn state(kind: u32, users: u32) -> u64 {
+    (kind as u64) << 32 | users as u64
+}
+
+const fn kind(state: u64) -> u32 {
+    (state >> 32) as u32
+}
 
 struct Unused {
     /// Slots from here on were never used.
@@ -86,7 +94,8 @@ pub(crate) fn open<T: Object>(object: T) -> Option<*mut c_void> {
     let slot = &TABLE[index];
     let holder = Box::new(Holder { free: free_holder::<T>, object });
     slot.object.store(Box::into_raw(holder).cast(), SeqCst);
-    slot.kind.store(T::KIND, SeqCst);
+    // Added, because a call with an old handle may be counted at this moment.
+    slot.state.fetch_add(state(T::KIND, 0) - state(FREE, 0), SeqCst);
     Some(std::ptr::from_ref(slot).cast_mut().cast())
 }
 
@@ -109,14 +118,15 @@ impl<T: Object> Use<T> {
     #[inline]
     pub(crate) fn of(handle: *const c_void) -> Option<Self> {
         let slot = slot(handle)?;
-        slot.users.fetch_add(1, SeqCst);
+        let before = slot.state.fetch_add(1, SeqCst);
         let object = Self { slot, object: PhantomData };
-        (slot.kind.load(SeqCst) == T::KIND).then_some(object)
+        (kind(before) == T::KIND).then_some(object)
     }
 
     /// Closes the handle. False when somebody else has.
     pub(crate) fn close(&self) -> bool {
-        self.slot.kind.compare_exchange(T::KIND, CLOSED, SeqCst, SeqCst).is_ok()
+        let open = |before| (kind(before) == T::KIND).then(|| before - state(T::KIND, 0) + state(CLOSED, 0));
+        self.slot.state.fetch_update(SeqCst, SeqCst, open).is_ok()
     }
 }
 
@@ -125,8 +135,8 @@ impl<T: Object> Deref for Use<T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: `kind` was `T::KIND` after this user was counted, so the object is a `T` and is freed only after
-        // the count has come to 0, which it does not before this is dropped.
+        // SAFETY: the slot was a `T::KIND` when this user was counted, so the object is a `T` and is freed only when
+        // nobody is counted, which is not so before this is dropped.
         unsafe { &(*self.slot.object.load(SeqCst).cast::<Holder<T>>()).object }
     }
 }
@@ -134,7 +144,7 @@ impl<T: Object> Deref for Use<T> {
 impl<T: Object> Drop for Use<T> {
     #[inline]
     fn drop(&mut self) {
-        if self.slot.users.fetch_sub(1, SeqCst) == 1 && self.slot.kind.load(SeqCst) == CLOSED {
+        if self.slot.state.fetch_sub(1, SeqCst) == state(CLOSED, 1) {
             free(self.slot);
         }
     }
@@ -142,7 +152,8 @@ impl<T: Object> Drop for Use<T> {
 
 #[cold]
 fn free(slot: &'static Slot) {
-    if slot.kind.compare_exchange(CLOSED, FREEING, SeqCst, SeqCst).is_err() {
+    // Should a call with the old handle be counted just now, it comes here itself when it leaves.
+    if slot.state.compare_exchange(state(CLOSED, 0), state(FREEING, 0), SeqCst, SeqCst).is_err() {
         return;
     }
     let object = slot.object.swap(std::ptr::null_mut(), SeqCst);
@@ -150,7 +161,7 @@ fn free(slot: &'static Slot) {
     // `repr(C)`. A call that was counted before the close has left, as the count was 0 after it; later ones do not
     // touch the object.
     unsafe { (*object.cast::<unsafe fn(*mut c_void)>())(object) };
-    slot.kind.store(FREE, SeqCst);
+    slot.state.fetch_sub(state(FREEING, 0) - state(FREE, 0), SeqCst);
     let index = (std::ptr::from_ref(slot).addr() - (&raw const TABLE).addr()) / size_of::<Slot>();
     UNUSED.lock().resting.push_back(index);
 }
@@ -212,7 +223,7 @@ mod tests {
         let object = Use::<Counted>::of(handle).unwrap();
         assert!(object.close());
         let slot = object.slot;
-        slot.users.fetch_add(1, SeqCst);
+        slot.state.fetch_add(1, SeqCst);
         drop(object);
         drop(Use::<Other> { slot, object: PhantomData });
         assert_eq!(freed.load(SeqCst), 1);
