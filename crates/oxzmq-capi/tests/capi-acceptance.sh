@@ -1,7 +1,7 @@
 #!/bin/bash
 # Shows that the library is a drop-in for libzmq.so.5: exported names, layouts and constants, what C programs see, and
 # other projects' own tests run on it. Installs the Debian packages and Python modules that it needs. Set
-# OXZMQ_CAPI_PARTS to run some only, e.g. "symbols c".
+# OXZMQ_CAPI_PARTS to run some only, e.g. "symbols c", and OXZMQ_CAPI_DEBUG=1 for the development build.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 parts=${OXZMQ_CAPI_PARTS:-symbols header c memory survives pyzmq czmq rust}
@@ -20,7 +20,7 @@ need() {
 }
 
 prefix=$work/prefix
-"$here/../install" --prefix "$prefix"
+"$here/../install" --prefix "$prefix" ${OXZMQ_CAPI_DEBUG:+--debug}
 ours=$prefix/lib
 
 # The names that programs link to, and no others.
@@ -75,7 +75,7 @@ part_c() {
 part_memory() {
     need gcc valgrind
     gcc -g -Wall -I"$prefix/include" "$here/c/calls.c" -o "$work/calls" -L"$ours" -lzmq -lpthread
-    LD_LIBRARY_PATH=$ours timeout 300 valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite \
+    LD_LIBRARY_PATH=$ours timeout 300 valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
         "$work/calls" >"$work/valgrind-out"
     gcc -g -fsanitize=address,undefined -I"$prefix/include" "$here/c/calls.c" -o "$work/calls" -L"$ours" -lzmq -lpthread
     ASAN_OPTIONS=allocator_may_return_null=1 LD_LIBRARY_PATH=$ours timeout 120 "$work/calls" >/dev/null
