@@ -44,7 +44,10 @@ pub unsafe extern "C" fn zmq_setsockopt(
             socket.inner.readiness()?; // ETERM comes before EINVAL
             if option == USE_FD {
                 let fd = c_int::from_ne_bytes(octets.try_into().map_err(|_| INVALID)?);
-                return if fd < -1 { Err(INVALID) } else { Ok(socket.use_fd.store(fd, Relaxed)) };
+                if fd >= -1 {
+                    socket.use_fd.store(fd, Relaxed);
+                    return Ok(());
+                }
             }
             return Err(INVALID);
         };
