@@ -135,7 +135,7 @@ part_rust() {
 # draft API, for which this pyzmq was not built (it asks the library, which has them).
 part_pyzmq() {
     need python3-zmq python3-venv cython3 python3-dev gcc libzmq3-dev
-    python3 -m venv --system-site-packages "$work/venv"
+    /usr/bin/python3 -m venv --system-site-packages "$work/venv"
     "$work/venv/bin/pip" install --quiet pytest pytest-asyncio pytest-timeout tornado
     cp -r /usr/lib/python3/dist-packages/zmq/tests "$work/tests"
     cd "$work"
