@@ -44,10 +44,11 @@ pub unsafe extern "C" fn zmq_setsockopt(
             socket.inner.readiness()?; // ETERM comes before EINVAL
             if option == USE_FD {
                 let fd = c_int::from_ne_bytes(octets.try_into().map_err(|_| INVALID)?);
-                if fd >= -1 {
-                    socket.use_fd.store(fd, Relaxed);
-                    return Ok(());
+                if fd < -1 {
+                    return Err(INVALID);
                 }
+                socket.use_fd.store(fd, Relaxed);
+                return Ok(());
             }
             return Err(INVALID);
         };

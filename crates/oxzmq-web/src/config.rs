@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use oxzmq::Security;
+use oxzmq::curve::AllowedKeys;
+
 use crate::error::{Error, Result};
 use crate::files::Rules;
 use crate::handlers::Route;
@@ -23,6 +26,8 @@ pub struct MasterConfig {
     pub workers: String,
     /// Workers may be reached over a network although nothing guards or encrypts what they say.
     pub trust_network: bool,
+    /// What goes between master and workers is encrypted, and only workers whose keys are allowed are let in.
+    pub security: Option<(Security, AllowedKeys)>,
     /// Which paths belong to handlers of Mongrel2's protocol.
     pub routes: Vec<Route>,
     /// Queue, retries, window.
@@ -53,6 +58,7 @@ impl MasterConfig {
             admin: None,
             workers: workers.into(),
             trust_network: false,
+            security: None,
             routes: Vec::new(),
             limits: Limits::default(),
             connections: 8192,
@@ -83,6 +89,8 @@ pub struct WorkerConfig {
     pub precompressed: bool,
     /// Whether to wait for another master when one stops, rather than to end.
     pub stay: bool,
+    /// How to prove to masters who this is, and to know them; not at all unless given.
+    pub security: Security,
 }
 
 impl WorkerConfig {
@@ -96,6 +104,7 @@ impl WorkerConfig {
             rules: Rules::default(),
             precompressed: true,
             stay: false,
+            security: Security::Null,
         }
     }
 }

@@ -59,13 +59,15 @@ impl Master {
     pub fn bind_with(config: MasterConfig, inherited: Vec<TcpListener>) -> Result<Self> {
         let mut inherited = inherited.into_iter();
         let routes = config.routes.iter().flat_map(|route| route.to.endpoints());
-        let endpoints: Vec<_> = std::iter::once(config.workers.as_str()).chain(routes).collect();
-        endpoints.iter().try_for_each(|endpoint| config::check_meeting_place(endpoint))?;
-        let open = endpoints.into_iter().find(|endpoint| !is_local(endpoint));
+        let routes: Vec<_> = routes.collect();
+        let workers = config.workers.as_str();
+        std::iter::once(workers).chain(routes.iter().copied()).try_for_each(config::check_meeting_place)?;
+        let plain = Some(workers).filter(|_| config.security.is_none());
+        let open = plain.into_iter().chain(routes).find(|endpoint| !is_local(endpoint));
         if let Some(open) = open.filter(|_| !config.trust_network) {
             let what = format!(
                 "whoever reaches {open} could be a worker, and nothing is encrypted there; \
-                 if everyone in that network is trusted, say so (--trust-network)"
+                 let keys guard it (--curve-key), or if everyone in that network is trusted, say so (--trust-network)"
             );
             return Err(Error::Setting(what));
         }
@@ -85,6 +87,10 @@ impl Master {
         router.set_router_mandatory(true)?;
         router.set_linger(Some(Duration::ZERO))?;
         router.set_max_message_size(Some(2 * CHUNK_MAX as u64))?;
+        if let Some((security, allowed)) = config.security.clone() {
+            router.set_security(security)?;
+            context.set_authenticator(move |request| allowed.judge(request));
+        }
         let endpoint = router
             .bind(&config.workers)
             .map_err(|source| Error::Endpoint { endpoint: config.workers.clone(), source })?;

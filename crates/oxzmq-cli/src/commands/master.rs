@@ -10,6 +10,9 @@ use oxzmq_web::handlers::{Form, Handlers, Route};
 use oxzmq_web::program;
 use oxzmq_web::tls::TlsFiles;
 
+use crate::curve::ServerKeys;
+use crate::outcome::exit_code;
+
 /// Accept HTTP requests and have workers answer them, here or on other machines
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -40,6 +43,8 @@ pub struct Args {
     /// Let workers come over a network although nothing guards or encrypts what they say
     #[arg(long)]
     trust_network: bool,
+    #[command(flatten)]
+    keys: ServerKeys,
     /// Give paths to handlers of Mongrel2's protocol; REQUESTS and REPLIES are the endpoints that they connect to
     #[arg(long, value_name = "PREFIX=REQUESTS,REPLIES[,IDENT[,tnetstring]]", value_parser = mongrel2)]
     mongrel2: Vec<Route>,
@@ -101,7 +106,12 @@ fn mongrel2(text: &str) -> Result<Route, String> {
 
 /// Serves until Ctrl-C.
 pub fn run(args: Args) -> ExitCode {
+    let security = match args.keys.load() {
+        Ok(security) => security,
+        Err(error) => return exit_code(Err(error)),
+    };
     let mut config = MasterConfig {
+        security,
         access_log: !args.quiet,
         trust_network: args.trust_network,
         admin: args.admin,

@@ -8,6 +8,9 @@ use oxzmq_web::config::WorkerConfig;
 use oxzmq_web::files::{Links, Rules};
 use oxzmq_web::program;
 
+use crate::curve::ClientKeys;
+use crate::outcome::exit_code;
+
 /// Read files for a master: start any number, on any machine that has the directory
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -26,6 +29,8 @@ pub struct Args {
     /// Take flags from a TOML file, where they have the same names; those that are typed win
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    keys: ClientKeys,
     #[command(flatten)]
     files: Files,
     /// Keep quiet, and end when standard input does: the worker of `oxzmq serve`
@@ -70,7 +75,12 @@ impl Files {
 
 /// Works until Ctrl-C or until the master lets it go.
 pub fn run(args: Args) -> ExitCode {
+    let security = match args.keys.load() {
+        Ok(security) => security.unwrap_or_default(),
+        Err(error) => return exit_code(Err(error)),
+    };
     let config = WorkerConfig {
+        security,
         masters: args.masters,
         name: args.name,
         slots: args.slots,

@@ -73,6 +73,7 @@ impl<'a> Session<'a> {
         let socket = worker.context.socket(SocketType::Dealer)?;
         socket.set_routing_id(format!("{}-{:016x}", worker.name, system::random()))?;
         socket.set_linger(Some(Duration::ZERO))?;
+        socket.set_security(worker.config.security.clone())?;
         // Without a connection nothing is queued: what was meant for a lost master is of no use to the next.
         socket.set_immediate(true)?;
         socket.set_reconnect_interval(Some(Duration::from_millis(100)))?;

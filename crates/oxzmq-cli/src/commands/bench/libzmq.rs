@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use super::keys;
 use super::link::{End, Kit, PATIENCE, Part};
 
 // From `zmq.h`.
@@ -29,6 +30,10 @@ const LINGER: c_int = 17;
 const RCVTIMEO: c_int = 27;
 const SNDTIMEO: c_int = 28;
 const LAST_ENDPOINT: c_int = 32;
+const CURVE_SERVER: c_int = 47;
+const CURVE_PUBLICKEY: c_int = 48;
+const CURVE_SECRETKEY: c_int = 49;
+const CURVE_SERVERKEY: c_int = 50;
 /// Also from there: large enough for any address.
 const ENDPOINT_MAX: usize = 256;
 
@@ -185,6 +190,26 @@ impl Socket {
         self.library().check(result, "zmq_setsockopt").map(drop)
     }
 
+    fn set_key(&self, option: c_int, key: &[u8; 32]) -> Result<()> {
+        // SAFETY: a valid socket; the address of the octets and their number.
+        let result = unsafe {
+            (self.library().functions.setsockopt)(self.pointer.as_ptr(), option, key.as_ptr().cast(), key.len())
+        };
+        self.library().check(result, "zmq_setsockopt for CURVE").map(drop)
+    }
+
+    /// The keys of the side that listens, or of the other.
+    fn encrypt(&self, listens: bool) -> Result<()> {
+        let (server, client) = (keys::server(), keys::client());
+        if listens {
+            self.set(CURVE_SERVER, 1)?;
+            return self.set_key(CURVE_SECRETKEY, server.secret().as_bytes());
+        }
+        self.set_key(CURVE_SERVERKEY, server.public().as_bytes())?;
+        self.set_key(CURVE_PUBLICKEY, client.public().as_bytes())?;
+        self.set_key(CURVE_SECRETKEY, client.secret().as_bytes())
+    }
+
     fn bind(&self, endpoint: &str) -> Result<String> {
         let text = CString::new(endpoint)?;
         // SAFETY: a valid socket and a text that ends with NUL.
@@ -243,16 +268,19 @@ impl End for Socket {
 }
 
 /// The candidate: one context, from which both ends of an inproc pair come.
-pub(crate) struct Libzmq(Arc<Context>);
+pub(crate) struct Libzmq {
+    context: Arc<Context>,
+    curve: bool,
+}
 
 impl Libzmq {
-    pub(crate) fn new(library: &Arc<Library>) -> Result<Self> {
+    pub(crate) fn new(library: &Arc<Library>, curve: bool) -> Result<Self> {
         // SAFETY: no arguments.
         let pointer = unsafe { (library.functions.ctx_new)() };
         let Some(pointer) = NonNull::new(pointer) else {
             bail!("zmq_ctx_new: {}", library.error("no context"));
         };
-        Ok(Libzmq(Arc::new(Context { library: Arc::clone(library), pointer })))
+        Ok(Libzmq { context: Arc::new(Context { library: Arc::clone(library), pointer }), curve })
     }
 }
 
@@ -261,7 +289,10 @@ impl Kit for Libzmq {
     type End = Socket;
 
     fn listen(&self, endpoint: &str, part: Part) -> Result<(Socket, String)> {
-        let socket = Socket::new(&self.0, part)?;
+        let socket = Socket::new(&self.context, part)?;
+        if self.curve {
+            socket.encrypt(true)?;
+        }
         let bound = socket.bind(endpoint)?;
         ensure!(!bound.is_empty(), "the library does not say where it is bound");
         Ok((socket, bound))
@@ -272,7 +303,10 @@ impl Kit for Libzmq {
     }
 
     fn connect(&self, endpoint: &str, part: Part) -> Result<Socket> {
-        let socket = Socket::new(&self.0, part)?;
+        let socket = Socket::new(&self.context, part)?;
+        if self.curve {
+            socket.encrypt(false)?;
+        }
         socket.connect(endpoint)?;
         Ok(socket)
     }

@@ -8,10 +8,12 @@
 //! | --- | --- |
 //! | `link` | what is measured: four loops over one end of a connection |
 //! | `ours`, `bare`, `libzmq` | the candidates' ends |
+//! | `keys` | the keys of `--curve` |
 //! | `pair` | one measurement: two processes or two threads |
 //! | `report` | medians, spreads, ratios; table and JSON |
 
 mod bare;
+mod keys;
 mod libzmq;
 mod link;
 mod ours;
@@ -68,6 +70,9 @@ pub struct Args {
     /// Also measure this library, for example libzmq.so.5
     #[arg(long, value_name = "LIBRARY")]
     against: Option<String>,
+    /// Encrypt with CURVE (tcp and ipc); the bare socket, which cannot, takes no part
+    #[arg(long)]
+    curve: bool,
     /// Length of one measurement [default: so that all take about 45 seconds]
     #[arg(long, value_parser = seconds)]
     seconds: Option<f64>,
@@ -150,6 +155,7 @@ pub fn run_peer(args: PeerArgs) -> ExitCode {
 struct Report<'a> {
     version: &'static str,
     api: Api,
+    curve: bool,
     cores: usize,
     rounds: u32,
     seconds_per_measurement: f64,
@@ -211,6 +217,7 @@ fn bench(args: &Args) -> Result<()> {
                             },
                             size: size as usize,
                             window: Window::new(seconds),
+                            curve: args.curve,
                         };
                         let sample = measure(candidate, &setup)
                             .with_context(|| format!("{}: {case} over {transport}, {size} bytes", names[index]))?;
@@ -229,6 +236,7 @@ fn bench(args: &Args) -> Result<()> {
         let report = Report {
             version: env!("CARGO_PKG_VERSION"),
             api: args.api,
+            curve: args.curve,
             cores,
             rounds: args.rounds,
             seconds_per_measurement: seconds,
@@ -246,7 +254,10 @@ fn candidates(args: &Args) -> Result<Vec<(Candidate, String)>> {
         Api::Blocking => "oxzmq",
         Api::Async => "oxzmq-async",
     };
-    let mut all = vec![(Candidate::Oxzmq(args.api), ours.to_owned()), (Candidate::Bare, "bare".to_owned())];
+    let mut all = vec![(Candidate::Oxzmq(args.api), ours.to_owned())];
+    if !args.curve {
+        all.push((Candidate::Bare, "bare".to_owned()));
+    }
     if let Some(name) = &args.against {
         let library = Library::load(name)?;
         let title = format!("libzmq-{}", library.version());

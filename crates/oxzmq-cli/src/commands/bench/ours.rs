@@ -5,31 +5,37 @@ use std::future::Future;
 use anyhow::{Context as _, Result};
 use oxzmq::{Context, Socket, SocketType};
 
+use super::keys;
 use super::link::{End, Kit, PATIENCE, Part};
 
 /// Calls that block the thread.
-pub(crate) struct Blocking(Context);
+pub(crate) struct Blocking {
+    context: Context,
+    curve: bool,
+}
 
 pub(crate) struct BlockingEnd(Socket);
 
 /// Futures on a Tokio runtime of one thread.
 pub(crate) struct Async {
     context: Context,
+    curve: bool,
     runtime: tokio::runtime::Runtime,
 }
 
 pub(crate) struct AsyncEnd(Socket);
 
 impl Blocking {
-    pub(crate) fn new() -> Self {
-        Blocking(Context::new())
+    pub(crate) fn new(curve: bool) -> Self {
+        Blocking { context: Context::new(), curve }
     }
 }
 
 impl Async {
-    pub(crate) fn new() -> Result<Self> {
+    pub(crate) fn new(curve: bool) -> Result<Self> {
         Ok(Async {
             context: Context::new(),
+            curve,
             runtime: tokio::runtime::Builder::new_current_thread().enable_time().build().context("starting Tokio")?,
         })
     }
@@ -49,14 +55,16 @@ fn socket(context: &Context, part: Part) -> Result<Socket> {
     Ok(socket)
 }
 
-fn bound(context: &Context, endpoint: &str, part: Part) -> Result<(Socket, String)> {
+fn bound(context: &Context, curve: bool, endpoint: &str, part: Part) -> Result<(Socket, String)> {
     let socket = socket(context, part)?;
+    socket.set_security(keys::security(curve, true))?;
     let endpoint = socket.bind(endpoint)?;
     Ok((socket, endpoint))
 }
 
-fn connected(context: &Context, endpoint: &str, part: Part) -> Result<Socket> {
+fn connected(context: &Context, curve: bool, endpoint: &str, part: Part) -> Result<Socket> {
     let socket = socket(context, part)?;
+    socket.set_security(keys::security(curve, false))?;
     socket.connect(endpoint)?;
     Ok(socket)
 }
@@ -66,7 +74,7 @@ impl Kit for Blocking {
     type End = BlockingEnd;
 
     fn listen(&self, endpoint: &str, part: Part) -> Result<(Socket, String)> {
-        bound(&self.0, endpoint, part)
+        bound(&self.context, self.curve, endpoint, part)
     }
 
     fn accept(&self, listener: Socket) -> Result<BlockingEnd> {
@@ -74,7 +82,7 @@ impl Kit for Blocking {
     }
 
     fn connect(&self, endpoint: &str, part: Part) -> Result<BlockingEnd> {
-        connected(&self.0, endpoint, part).map(BlockingEnd)
+        connected(&self.context, self.curve, endpoint, part).map(BlockingEnd)
     }
 }
 
@@ -93,7 +101,7 @@ impl Kit for Async {
     type End = AsyncEnd;
 
     fn listen(&self, endpoint: &str, part: Part) -> Result<(Socket, String)> {
-        bound(&self.context, endpoint, part)
+        bound(&self.context, self.curve, endpoint, part)
     }
 
     fn accept(&self, listener: Socket) -> Result<AsyncEnd> {
@@ -101,7 +109,7 @@ impl Kit for Async {
     }
 
     fn connect(&self, endpoint: &str, part: Part) -> Result<AsyncEnd> {
-        connected(&self.context, endpoint, part).map(AsyncEnd)
+        connected(&self.context, self.curve, endpoint, part).map(AsyncEnd)
     }
 
     fn block_on<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {

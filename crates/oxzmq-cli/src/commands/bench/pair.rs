@@ -32,6 +32,8 @@ pub(crate) struct Setup {
     /// Octets of a message.
     pub(crate) size: usize,
     pub(crate) window: Window,
+    /// Encrypted.
+    pub(crate) curve: bool,
 }
 
 /// What the other process is told, by its command line.
@@ -47,6 +49,8 @@ pub struct PeerArgs {
     size: usize,
     #[arg(long)]
     endpoint: String,
+    #[arg(long)]
+    curve: bool,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -60,10 +64,10 @@ enum PeerCandidate {
 /// Measure `candidate` once.
 pub(crate) fn measure(candidate: &Candidate, setup: &Setup) -> Result<Sample> {
     match candidate {
-        Candidate::Oxzmq(Api::Blocking) => near(&ours::Blocking::new(), candidate, setup),
-        Candidate::Oxzmq(Api::Async) => near(&ours::Async::new()?, candidate, setup),
+        Candidate::Oxzmq(Api::Blocking) => near(&ours::Blocking::new(setup.curve), candidate, setup),
+        Candidate::Oxzmq(Api::Async) => near(&ours::Async::new(setup.curve)?, candidate, setup),
         Candidate::Bare => near(&Bare::new(), candidate, setup),
-        Candidate::Libzmq(_, library) => near(&Libzmq::new(library)?, candidate, setup),
+        Candidate::Libzmq(_, library) => near(&Libzmq::new(library, setup.curve)?, candidate, setup),
     }
 }
 
@@ -71,12 +75,12 @@ pub(crate) fn measure(candidate: &Candidate, setup: &Setup) -> Result<Sample> {
 pub(crate) fn serve(args: &PeerArgs) -> Result<()> {
     exit_with_parent();
     match args.candidate {
-        PeerCandidate::Blocking => far_of(&ours::Blocking::new(), args),
-        PeerCandidate::Async => far_of(&ours::Async::new()?, args),
+        PeerCandidate::Blocking => far_of(&ours::Blocking::new(args.curve), args),
+        PeerCandidate::Async => far_of(&ours::Async::new(args.curve)?, args),
         PeerCandidate::Bare => far_of(&Bare::new(), args),
         PeerCandidate::Libzmq => {
             let name = args.library.as_deref().unwrap_or_default();
-            far_of(&Libzmq::new(&Library::load(name)?)?, args)
+            far_of(&Libzmq::new(&Library::load(name)?, args.curve)?, args)
         }
     }
 }
@@ -91,7 +95,7 @@ fn near<K: Kit>(kit: &K, candidate: &Candidate, setup: &Setup) -> Result<Sample>
     if endpoint.starts_with("inproc://") {
         near_thread(kit, listener, &endpoint, there, setup)
     } else {
-        let peer = Peer::spawn(candidate, &endpoint, there, setup.size)?;
+        let peer = Peer::spawn(candidate, &endpoint, there, setup)?;
         let mut end = kit.accept(listener)?;
         let sample = kit.block_on(take(&mut end, setup));
         // First the peer, so that it has no broken connection to complain about.
@@ -148,11 +152,12 @@ fn far<K: Kit>(kit: &K, endpoint: &str, part: Part, size: usize, stop: &AtomicBo
 struct Peer(Child);
 
 impl Peer {
-    fn spawn(candidate: &Candidate, endpoint: &str, part: Part, size: usize) -> Result<Self> {
+    fn spawn(candidate: &Candidate, endpoint: &str, part: Part, setup: &Setup) -> Result<Self> {
         let program = std::env::current_exe().context("finding this program")?;
         let mut command = Command::new(program);
         command.arg("bench-peer").args(["--endpoint", endpoint]);
-        command.arg("--size").arg(size.to_string());
+        command.arg("--size").arg(setup.size.to_string());
+        command.args(setup.curve.then_some("--curve"));
         command.args(["--part", if part == Part::Push { "push" } else { "rep" }]);
         match candidate {
             Candidate::Oxzmq(Api::Blocking) => command.args(["--candidate", "blocking"]),
