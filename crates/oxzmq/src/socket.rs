@@ -283,7 +283,7 @@ impl Socket {
     }
 
     /// SUB: receives messages whose first frame starts with `prefix` from now on; the empty prefix means
-    /// all. Subscribing twice takes unsubscribing twice.
+    /// all. Subscribing twice takes unsubscribing twice. XPUB: see [`Socket::set_xpub_manual`].
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] on other socket types.
@@ -521,6 +521,9 @@ options! {
     /// XPUB, PUB, SUB: turn matching round: send (or deliver) what does *not* match. Set it on both sides.
     /// Default false; takes effect at once. ZMQ_INVERT_MATCHING.
     set_invert_matching, invert_matching: bool = invert_matching;
+    /// XSUB: tell publishers of every cancellation; default false: only of a topic's last one. Takes effect at
+    /// once. ZMQ_XSUB_VERBOSE_UNSUBSCRIBE.
+    set_xsub_verbose_unsubscribe, xsub_verbose_unsubscribe: bool = xsub_verbose_cancel;
     /// STREAM: deliver an empty frame when a connection is made and when it is lost; default true.
     /// ZMQ_STREAM_NOTIFY.
     set_stream_notify, stream_notify: bool = stream_notify;
@@ -613,6 +616,37 @@ impl Socket {
             options.xpub_verbose_subscribe = verbose;
             options.xpub_verbose_cancel = verbose;
         })
+    }
+
+    /// XPUB: leave it to the application which subscriptions its peers have. What they ask for is received, every
+    /// time, and changes nothing by itself; [`Socket::subscribe`] and [`Socket::unsubscribe`] then concern the peer
+    /// whose request was received last. Default false; takes effect at once. ZMQ_XPUB_MANUAL.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Terminated`] once the context is shut down.
+    pub fn set_xpub_manual(&self, manual: bool) -> Result<()> {
+        self.set(|options| options.xpub_manual = manual)
+    }
+
+    /// XPUB: as [`Socket::set_xpub_manual`]; and the first message sent after a request was received goes to that
+    /// peer only, if it matches: the last value of the topic, say. Default false; takes effect at once.
+    /// ZMQ_XPUB_MANUAL_LAST_VALUE.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Terminated`] once the context is shut down.
+    pub fn set_xpub_manual_last_value(&self, manual: bool) -> Result<()> {
+        self.set(|options| {
+            options.xpub_manual = manual;
+            options.xpub_manual_last_value = manual;
+        })
+    }
+
+    /// PUB, XPUB: number of different topics that peers have subscribed to; SUB, XSUB: its own.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] on other socket types.
+    pub fn topics_count(&self) -> Result<usize> {
+        self.core.topics_count().ok_or_else(|| invalid(format!("{} has no subscriptions", self.core.socket_type)))
     }
 
     /// Adds a property that peers see on this socket's messages (`Properties::get`): the name must begin

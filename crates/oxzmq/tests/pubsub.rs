@@ -450,3 +450,61 @@ fn subscriptions_mean_nothing_to_a_socket_that_is_no_publisher() {
         assert!(drain(&pull).is_empty());
     }
 }
+
+#[test]
+fn in_manual_mode_the_application_says_what_peers_get() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let (xpub, sub) = context.pair(transport, SocketType::Xpub, SocketType::Sub);
+        xpub.set_xpub_manual(true).unwrap();
+        xpub.subscribe("nobody's").unwrap();
+        sub.subscribe("a").unwrap();
+        assert_eq!(recv(&xpub), Message::from("\u{1}a"));
+        assert_eq!(xpub.topics_count().unwrap(), 0, "asked for is not subscribed");
+        xpub.subscribe("ab").unwrap();
+        xpub.subscribe("b").unwrap();
+        assert_eq!((xpub.topics_count().unwrap(), sub.topics_count().unwrap()), (2, 1));
+        ["a", "b", "ab"].into_iter().for_each(|message| send(&xpub, message));
+        assert_eq!(recv(&sub), Message::from("ab"), "{transport:?}: the subscriber filters, too");
+        sub.subscribe("b").unwrap();
+        sub.subscribe("b").unwrap();
+        assert_eq!((recv(&xpub), recv(&xpub)), (Message::from("\u{1}b"), Message::from("\u{1}b")), "every time");
+        xpub.unsubscribe("ab").unwrap();
+        ["ab", "b"].into_iter().for_each(|message| send(&xpub, message));
+        assert_eq!(recv(&sub), Message::from("b"));
+        drop(sub);
+        // What it had asked for itself.
+        assert_eq!((recv(&xpub), recv(&xpub)), (Message::from("\0a"), Message::from("\0b")));
+        assert_eq!(xpub.topics_count().unwrap(), 0);
+        xpub.subscribe("of one that has left").unwrap();
+        assert_eq!(xpub.topics_count().unwrap(), 0);
+    }
+}
+
+#[test]
+fn a_last_value_goes_to_the_newcomer_only() {
+    let context = TestContext::new();
+    let (xpub, first) = xpub_and_sub(&context);
+    xpub.set_xpub_manual_last_value(true).unwrap();
+    let second = context.connected(SocketType::Sub, &xpub.last_endpoint());
+    for sub in [&first, &second] {
+        sub.subscribe("a").unwrap();
+        assert_eq!(recv(&xpub), Message::from("\u{1}a"));
+        xpub.subscribe("a").unwrap();
+        xpub.send("a, last").unwrap();
+        assert_eq!(drain(sub), [Message::from("a, last")]);
+    }
+    assert!(drain(&first).is_empty());
+    xpub.send("a, next").unwrap();
+    assert_eq!((drain(&first).len(), drain(&second).len()), (1, 1));
+}
+
+#[test]
+fn an_xsub_may_tell_of_every_cancellation() {
+    let context = TestContext::new();
+    let (xpub, xsub) = xpub_and_sub_of(&context, SocketType::Xsub);
+    xpub.set_xpub_verboser(true).unwrap();
+    xsub.set_xsub_verbose_unsubscribe(true).unwrap();
+    ["\u{1}a", "\u{1}a", "\0a", "\0a"].into_iter().for_each(|message| xsub.send(message).unwrap());
+    assert_eq!(notifications(&xpub), ["\\x01a", "\\x01a", "\\x00a", "\\x00a"]);
+}

@@ -222,6 +222,10 @@ impl Core {
         self.tell_pattern(|pattern, peers| pattern.subscribe(peers, prefix, add))
     }
 
+    pub(crate) fn topics_count(&self) -> Option<usize> {
+        self.state.lock().pattern.topics()
+    }
+
     pub(crate) fn join(&self, group: Frame, add: bool) -> Result<()> {
         self.tell_pattern(|pattern, peers| pattern.join(peers, group, add))
     }

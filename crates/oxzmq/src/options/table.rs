@@ -303,6 +303,8 @@ table! {
         set: { o, v => o.handshake_interval = v.nonzero_millis() };
     XPUB_NODROP = 69, Flag, "0", Now, [Pub, Xpub, Radio], "Wait for full subscribers instead of leaving them out.",
         get: { none }, set: { o, v => o.xpub_nodrop = v.on() };
+    XPUB_MANUAL = 71, Flag, "0", Now, [Pub, Xpub], "Leave it to the application which subscriptions peers have.",
+        get: { none }, set: { o, v => o.xpub_manual = v.on() };
     XPUB_WELCOME_MSG = 72, Binary(0, usize::MAX), "none", Peers, [Pub, Xpub], "A message to each new subscriber.",
         get: { none }, set: { o, v => o.xpub_welcome = Some(v.into_bytes()).filter(|message| !message.is_empty()) };
     STREAM_NOTIFY = 73, Switch, "1", Endpoints, [Stream], "Deliver an empty frame for each connection made and lost.",
@@ -340,12 +342,19 @@ table! {
         get: { none }, set: { socket s, v => set_metadata(s, &v.into_bytes()) };
     MULTICAST_LOOP = 96, ANY, "1", Endpoints, [], "Multicast to this machine; kept, and without effect.",
         get: { o => o.multicast_loop.into() }, set: { o, v => o.multicast_loop = v.on() };
+    XPUB_MANUAL_LAST_VALUE = 98, Flag, "0", Now, [Pub, Xpub],
+        "As XPUB_MANUAL, and the next message goes only to the peer whose request was received last.",
+        get: { none }, set: { socket s, v => s.set_xpub_manual_last_value(v.on()) };
     IN_BATCH_SIZE = 101, Int(1, MAX), "8192", Endpoints, [], "Octets read at once; kept: reads adapt themselves.",
         get: { o => int(o.in_batch_size) }, set: { o, v => o.in_batch_size = v.count() };
     OUT_BATCH_SIZE = 102, Int(1, MAX), "8192", Endpoints, [], "Octets written at once; kept: writes adapt themselves.",
         get: { o => int(o.out_batch_size) }, set: { o, v => o.out_batch_size = v.count() };
     PRIORITY = 112, MS, "0", Endpoints, [], "SO_PRIORITY of connections; 0 leaves it alone.",
         get: { o => int(o.priority) }, set: { o, v => o.priority = v.count() };
+    XSUB_VERBOSE_UNSUBSCRIBE = 115, Flag, "0", Now, [Xsub], "Tell publishers of every cancellation.",
+        get: { none }, set: { o, v => o.xsub_verbose_cancel = v.on() };
+    TOPICS_COUNT = 116, ANY, "0", Never, [Pub, Sub, Xpub, Xsub], "Number of different topics subscribed to.",
+        get: { socket s => s.topics_count().map(int) }, set: { none };
 }
 
 /// The types of which libzmq lets several threads use one socket. Here that holds for every type.

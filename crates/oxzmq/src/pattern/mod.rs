@@ -79,6 +79,11 @@ pub(crate) trait Pattern: Send {
         Err(Error::new(ErrorKind::InvalidArgument, "only SUB sockets subscribe by call"))
     }
 
+    /// Number of different topics that are subscribed to; `None` where there are no subscriptions.
+    fn topics(&self) -> Option<usize> {
+        None
+    }
+
     /// Joins (or leaves) a group.
     fn join(&mut self, _peers: &mut Peers, _group: Frame, _add: bool) -> Result<()> {
         not_supported()

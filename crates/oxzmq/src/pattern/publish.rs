@@ -11,7 +11,7 @@ use oxzmq_proto::{Frame, Kind, Message, Removed, SubscriptionIndex};
 
 use super::subscribe::{subscription, take_subscriptions};
 use super::{NotSent, Pattern, not_supported};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::peers::{PeerId, Peers};
 
 /// Octets of notifications that wait to be received, each counted with [`NOTIFICATION`] more: room for about half
@@ -25,16 +25,29 @@ pub(super) struct Publisher {
     /// XPUB: what subscribers say is for the application.
     receives: bool,
     subscriptions: SubscriptionIndex<PeerId>,
+    /// In manual mode what peers asked for, which the application makes subscriptions of, or not.
+    requested: SubscriptionIndex<PeerId>,
+    /// In manual mode the peer whose request was received last.
+    current: Option<PeerId>,
+    /// In the manual mode of last values nobody but this peer gets the next message.
+    only: Option<PeerId>,
     incoming: Incoming,
     /// Scratch of one fan-out, kept for its capacity.
     targets: Vec<PeerId>,
 }
 
+/// Where what waits comes from.
+enum From {
+    /// The peer's own message.
+    Own(PeerId),
+    /// A notification of what the peer asked for; of one that has left it is `None`.
+    Notice(Option<PeerId>),
+}
+
 /// Notifications and peers' own messages that wait to be received, in order of arrival.
 #[derive(Default)]
 struct Incoming {
-    /// With the peer whose own message it is; `None` for a notification.
-    waiting: VecDeque<(Option<PeerId>, Message)>,
+    waiting: VecDeque<(From, Message)>,
     /// How many of its own messages wait, for each peer that has any.
     own: HashMap<PeerId, usize>,
     /// Peers that are not looked at until some of theirs are read.
@@ -44,7 +57,7 @@ struct Incoming {
 
 impl Incoming {
     /// A subscription in message form: a one, or a zero to cancel, and the topic. False when it was dropped.
-    fn notify(&mut self, subscribe: bool, topic: &[u8], from: Option<&Message>) -> bool {
+    fn notify(&mut self, subscribe: bool, topic: &[u8], from: Option<(PeerId, &Message)>) -> bool {
         let size = topic.len() + NOTIFICATION;
         if self.notified + size > MAX_NOTIFIED {
             return false;
@@ -54,14 +67,14 @@ impl Incoming {
         body.push(u8::from(subscribe));
         body.extend_from_slice(topic);
         let mut message = Message::single(body);
-        message.set_properties(from.and_then(Message::properties).cloned());
-        self.waiting.push_back((None, message));
+        message.set_properties(from.and_then(|(_, told)| told.properties()).cloned());
+        self.waiting.push_back((From::Notice(from.map(|(id, _)| id)), message));
         true
     }
 
     fn push_own(&mut self, id: PeerId, message: Message) {
         *self.own.entry(id).or_default() += 1;
-        self.waiting.push_back((Some(id), message));
+        self.waiting.push_back((From::Own(id), message));
     }
 
     /// True when a peer has as many of its own messages unread as `hwm` allows (zero is no limit).
@@ -73,27 +86,38 @@ impl Incoming {
         held
     }
 
-    /// The next one, and the peer that is worth another look now.
-    fn pop(&mut self) -> Option<(Message, Option<PeerId>)> {
-        let (id, message) = self.waiting.pop_front()?;
-        let Some(id) = id else {
+    /// The next one.
+    fn pop(&mut self) -> Option<(From, Message)> {
+        let (from, message) = self.waiting.pop_front()?;
+        if let From::Notice(_) = from {
             self.notified -= message.byte_len() - 1 + NOTIFICATION;
-            return Some((message, None));
-        };
+        }
+        Some((from, message))
+    }
+
+    /// One of a peer's own messages was read; true when the peer is worth another look now.
+    fn was_read(&mut self, id: PeerId) -> bool {
         if let Some(own) = self.own.get_mut(&id) {
             *own -= 1;
             if *own == 0 {
                 self.own.remove(&id);
             }
         }
-        let held = self.held.remove(&id);
-        Some((message, held.then_some(id)))
+        self.held.remove(&id)
     }
 }
 
 impl Publisher {
     pub(super) fn new(receives: bool) -> Self {
-        Self { receives, subscriptions: SubscriptionIndex::new(), incoming: Incoming::default(), targets: Vec::new() }
+        Self {
+            receives,
+            subscriptions: SubscriptionIndex::new(),
+            requested: SubscriptionIndex::new(),
+            current: None,
+            only: None,
+            incoming: Incoming::default(),
+            targets: Vec::new(),
+        }
     }
 
     fn handle(&mut self, peers: &mut Peers, id: PeerId, mut message: Message) {
@@ -122,13 +146,15 @@ impl Publisher {
 
     fn change(&mut self, peers: &mut Peers, id: PeerId, subscribe: bool, topic: &[u8], from: &Message) {
         let options = &peers.options;
+        let manual = options.xpub_manual;
+        let subscriptions = if manual { &mut self.requested } else { &mut self.subscriptions };
         let report = if subscribe {
-            self.subscriptions.add(topic, id) || options.xpub_verbose_subscribe
+            subscriptions.add(topic, id) || manual || options.xpub_verbose_subscribe
         } else {
             // A cancellation of what nobody subscribed is reported too.
-            self.subscriptions.remove(topic, id) != Removed::Others || options.xpub_verbose_cancel
+            subscriptions.remove(topic, id) != Removed::Others || manual || options.xpub_verbose_cancel
         };
-        if report && self.receives && !self.incoming.notify(subscribe, topic, Some(from)) {
+        if report && self.receives && !self.incoming.notify(subscribe, topic, Some((id, from))) {
             peers.dropped += 1;
         }
     }
@@ -174,14 +200,32 @@ impl Pattern for Publisher {
         if self.incoming.held.remove(&id) {
             self.take_all(peers, id, 0);
         }
-        let Self { subscriptions, incoming, receives, .. } = self;
-        let report = *receives;
+        let Self { subscriptions, requested, incoming, receives, .. } = self;
         let every = peers.options.xpub_verbose_cancel;
-        subscriptions.remove_key(id, |topic, last| {
-            if report && (last || every) && !incoming.notify(false, topic, None) {
+        let manual = peers.options.xpub_manual;
+        let mut report = |topic: &[u8]| {
+            if *receives && !incoming.notify(false, topic, None) {
                 peers.dropped += 1;
             }
+        };
+        subscriptions.remove_key(id, |topic, last| {
+            if !manual && (last || every) {
+                report(topic);
+            }
         });
+        requested.remove_key(id, |topic, _| {
+            if manual {
+                report(topic);
+            }
+        });
+        // What it asked for may still be received: then it is nobody's any more.
+        for (from, _) in &mut incoming.waiting {
+            if matches!(from, From::Notice(Some(known)) if *known == id) {
+                *from = From::Notice(None);
+            }
+        }
+        self.current = self.current.filter(|&current| current != id);
+        self.only = self.only.filter(|&only| only != id);
         peers.remove(id);
     }
 
@@ -194,9 +238,13 @@ impl Pattern for Publisher {
             return Ok(());
         }
         self.find_targets(peers, message);
+        if let Some(only) = self.only {
+            self.targets.retain(|&id| id == only);
+        }
         if peers.options.xpub_nodrop && !self.targets.iter().all(|&id| peers.has_room(id)) {
             return Err(NotSent::Full);
         }
+        self.only = None;
         if let Some((&last, others)) = self.targets.split_last() {
             for &id in others {
                 peers.push_or_drop(id, &mut message.clone());
@@ -210,12 +258,36 @@ impl Pattern for Publisher {
         if !self.receives {
             return not_supported();
         }
-        let Some((next, held)) = self.incoming.pop() else { return Ok(false) };
+        let Some((from, next)) = self.incoming.pop() else { return Ok(false) };
         *message = next;
-        if let Some(id) = held {
-            self.readable(peers, id);
+        match from {
+            From::Notice(peer) => {
+                self.current = peer;
+                self.only = peer.filter(|_| peers.options.xpub_manual_last_value);
+            }
+            From::Own(id) if self.incoming.was_read(id) => self.readable(peers, id),
+            From::Own(_) => {}
         }
         Ok(true)
+    }
+
+    fn subscribe(&mut self, peers: &mut Peers, prefix: Frame, add: bool) -> Result<()> {
+        if !peers.options.xpub_manual {
+            let why = "PUB and XPUB subscribe their peers by call in manual mode only";
+            return Err(Error::new(ErrorKind::InvalidArgument, why));
+        }
+        if let Some(current) = self.current {
+            if add {
+                self.subscriptions.add(&prefix, current);
+            } else {
+                self.subscriptions.remove(&prefix, current);
+            }
+        }
+        Ok(())
+    }
+
+    fn topics(&self) -> Option<usize> {
+        Some(self.subscriptions.topic_count())
     }
 
     fn can_send(&mut self, _: &mut Peers) -> bool {

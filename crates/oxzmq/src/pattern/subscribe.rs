@@ -41,7 +41,7 @@ impl Subscriber {
             self.subscriptions.add(&topic);
             true // publishers count per peer: repeating is harmless, and XPUB_VERBOSE wants to see it
         } else {
-            self.subscriptions.remove(&topic)
+            self.subscriptions.remove(&topic) || (!self.filters && peers.options.xsub_verbose_cancel)
         };
         if forward {
             for id in peers.linked() {
@@ -141,6 +141,10 @@ impl Pattern for Subscriber {
             self.next = self.fetch(peers, &mut message).then_some(message);
         }
         self.next.is_some()
+    }
+
+    fn topics(&self) -> Option<usize> {
+        Some(self.subscriptions.len())
     }
 
     fn subscribe(&mut self, peers: &mut Peers, prefix: Frame, add: bool) -> Result<()> {
