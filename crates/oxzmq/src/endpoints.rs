@@ -52,8 +52,15 @@ impl Entry {
     }
 }
 
+/// What the kernel has for the socket already is seen before its endpoints change, as programs are used to: a
+/// subscription that was there before a publisher binds once more counts for what it sends next.
+fn catch_up(core: &Arc<Core>) {
+    core.drive_ready();
+}
+
 pub(crate) fn bind(core: &Arc<Core>, text: &str) -> Result<String> {
     core.check_alive()?;
+    catch_up(core);
     let endpoint = Endpoint::parse(text, Role::Bind)?;
     if let Endpoint::Inproc(name) = endpoint {
         inproc::bind(core, &name)?;
@@ -88,6 +95,7 @@ fn listen(core: &Arc<Core>, listening: Listening, options: Options) -> Result<St
 /// Connects, and returns the peer if there is one already: not where each connection is a new one.
 pub(crate) fn connect(core: &Arc<Core>, text: &str) -> Result<Option<PeerId>> {
     core.check_alive()?;
+    catch_up(core);
     let endpoint = Endpoint::parse(text, Role::Connect)?;
     // For these types a second connection to the same place would only duplicate traffic.
     let once = matches!(core.socket_type, SocketType::Dealer | SocketType::Sub | SocketType::Pub | SocketType::Req);
