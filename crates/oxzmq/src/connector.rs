@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use crate::core::Core;
 use crate::endpoint::Endpoint;
 use crate::monitor::{Event, EventKind};
-use crate::options::Options;
+use crate::options::{Options, ReconnectStop};
 use crate::random;
 use crate::reactor::Reactor;
 use crate::session::Session;
@@ -77,6 +77,11 @@ impl Connector {
 
     pub(crate) fn succeeded(&self) {
         self.state.lock().backoff = None;
+    }
+
+    /// Schedules the next attempt, unless what has happened ends them (see [`crate::ReconnectStop`]).
+    pub(crate) fn retry_unless(self: &Arc<Self>, stop: impl FnOnce(ReconnectStop) -> bool) {
+        if stop(self.options.reconnect_stop) { self.give_up() } else { self.retry() }
     }
 
     /// Schedules the next attempt.

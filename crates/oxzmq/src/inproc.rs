@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
-use oxzmq_proto::SocketType;
+use oxzmq_proto::{Message, SocketType};
 
 use crate::context;
 use crate::core::Core;
@@ -38,11 +38,17 @@ struct Settings {
     routing_id: Bytes,
     /// Changes of subscription and group mean something to it.
     hears_changes: bool,
+    hello: Option<Message>,
+    /// Delivered to a binder when its partner leaves.
+    parting: Vec<Message>,
 }
 
 impl Settings {
     fn of(options: &Options, socket_type: SocketType) -> Self {
         Self {
+            hello: options.hello(socket_type),
+            // Being told of connections and their loss is for networks.
+            parting: options.parting(socket_type, true).into_iter().filter(|message| message.byte_len() > 0).collect(),
             hears_changes: matches!(socket_type, SocketType::Pub | SocketType::Xpub | SocketType::Radio),
             send_hwm: options.send_hwm as usize,
             recv_hwm: options.recv_hwm as usize,
@@ -72,6 +78,8 @@ struct End {
     /// The end that looks at this one.
     other: Weak<Core>,
     other_id: OnceLock<PeerId>,
+    /// What this end, a binder, is to receive when the other leaves.
+    parting: OnceLock<Vec<Message>>,
 }
 
 impl End {
@@ -82,6 +90,7 @@ impl End {
             settings: OnceLock::new(),
             other: Arc::downgrade(other),
             other_id: OnceLock::new(),
+            parting: OnceLock::new(),
         })
     }
 
@@ -106,6 +115,9 @@ impl FarEnd for End {
 
     fn close(self: Arc<Self>) {
         if let Some((core, id)) = self.target() {
+            if let Some(parting) = self.parting.get() {
+                core.deliver(id, parting);
+            }
             core.detach(id);
         }
         if let (Some(core), Some(&id)) = (self.other.upgrade(), self.other_id.get()) {
@@ -221,14 +233,15 @@ fn join(half: Half, binder: &Arc<Core>, settings: &Settings) {
     let _ = connecter_end.other_id.set(binder_id);
     let _ = binder_end.core.set(Arc::downgrade(binder));
     let _ = binder_end.settings.set(settings.clone());
+    let _ = binder_end.parting.set(settings.parting.clone());
     // From here on the connecter's pushes wake the binder; what was pushed before is looked for below.
     let _ = binder_end.id.set(binder_id);
 
-    binder.link(binder_id, &connecter.routing_id, None);
+    binder.link(binder_id, &connecter.routing_id, None, settings.hello.clone());
     let connecter_core = core.upgrade().filter(|core| core.has_peer(id));
     if let Some(core) = &connecter_core {
         core.set_far_end(id, to_connecter, settings.hears_changes);
-        core.link(id, &settings.routing_id, None);
+        core.link(id, &settings.routing_id, None, connecter.hello.clone());
         if room {
             core.peer_writable(id);
         }

@@ -14,7 +14,7 @@ use crate::endpoint::Role;
 use crate::endpoints;
 use crate::error::{Error, ErrorKind, Result, SendError};
 use crate::monitor::{self, Monitor};
-use crate::options::Options;
+use crate::options::{Options, ReconnectStop};
 use crate::pattern;
 use crate::peers::PeerId;
 
@@ -524,6 +524,23 @@ options! {
     /// XSUB: tell publishers of every cancellation; default false: only of a topic's last one. Takes effect at
     /// once. ZMQ_XSUB_VERBOSE_UNSUBSCRIBE.
     set_xsub_verbose_unsubscribe, xsub_verbose_unsubscribe: bool = xsub_verbose_cancel;
+    /// ROUTER: deliver the routing id and an empty frame when a connection is made; default false.
+    /// ZMQ_ROUTER_NOTIFY, bit 1.
+    set_router_notify_connect, router_notify_connect: bool = router_notify_connect;
+    /// ROUTER: deliver the routing id and an empty frame when a connection is lost; default false.
+    /// ZMQ_ROUTER_NOTIFY, bit 2.
+    set_router_notify_disconnect, router_notify_disconnect: bool = router_notify_disconnect;
+    /// ROUTER, DEALER, CLIENT, SERVER, PEER: a message to each peer before all others, on every connection; empty
+    /// (the default) for none. ZMQ_HELLO_MSG.
+    set_hello_message, hello_message: Bytes = hello;
+    /// ROUTER, SERVER, PEER: a message that is delivered here, as if the peer had sent it, when an accepted
+    /// connection is lost; empty (the default) for none. ZMQ_DISCONNECT_MSG.
+    set_disconnect_message, disconnect_message: Bytes = disconnect_message;
+    /// DEALER, CLIENT, PEER: a message that is delivered here, as if the peer had sent it, when a connection that
+    /// this end made is lost; empty (the default) for none. ZMQ_HICCUP_MSG.
+    set_hiccup_message, hiccup_message: Bytes = hiccup_message;
+    /// What ends the attempts to connect, besides [`Socket::disconnect`]; default nothing. ZMQ_RECONNECT_STOP.
+    set_reconnect_stop, reconnect_stop: ReconnectStop = reconnect_stop;
     /// STREAM: deliver an empty frame when a connection is made and when it is lost; default true.
     /// ZMQ_STREAM_NOTIFY.
     set_stream_notify, stream_notify: bool = stream_notify;

@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use common::*;
-use oxzmq::{Event, EventKind, Message, Monitor, Socket, SocketType};
+use oxzmq::{ErrorKind, Event, EventKind, Message, Monitor, Socket, SocketType};
 
 /// The wait that a retry announces, in milliseconds.
 fn next_wait(monitor: &Monitor) -> u64 {
@@ -195,4 +195,75 @@ fn an_endpoint_tells_its_whole_story() {
     await_event(&monitor, EventKind::ConnectRetried);
     drop(push);
     await_event(&monitor, EventKind::Stopped);
+}
+
+// ---- messages that begin and end connections ---------------------------------------------------------------
+
+#[test]
+fn hello_is_the_first_message_of_each_connection() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let place = Place::new(transport);
+        let dealer = context.socket(SocketType::Dealer);
+        dealer.set_hello_message("hello".into()).unwrap();
+        dealer.connect(place.endpoint()).unwrap();
+        send(&dealer, "sent before there is anybody");
+        for round in 0..2 {
+            let router = context.socket(SocketType::Router);
+            router.set_hello_message("welcome".into()).unwrap();
+            router.bind(place.endpoint()).unwrap();
+            assert_eq!(recv_text(&router)[1], "hello", "{transport:?}");
+            if round == 0 {
+                assert_eq!(recv_text(&router)[1], "sent before there is anybody");
+            }
+            assert_eq!(recv(&dealer), Message::from("welcome"));
+            if transport == Transport::Inproc {
+                break; // whose partners do not come back
+            }
+        }
+    }
+}
+
+#[test]
+fn the_loss_of_a_connection_is_delivered_as_a_message() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let (router, dealer) = (context.socket(SocketType::Router), context.socket(SocketType::Dealer));
+        router.set_disconnect_message("gone".into()).unwrap();
+        dealer.set_routing_id("d").unwrap();
+        transport.join(&router, &dealer);
+        send(&dealer, "here");
+        assert_eq!(recv_text(&router), ["d", "here"]);
+        drop(dealer);
+        assert_eq!(recv_text(&router), ["d", "gone"], "{transport:?}");
+    }
+    for transport in NETWORKS {
+        let (router, dealer) = (context.socket(SocketType::Router), context.socket(SocketType::Dealer));
+        dealer.set_hiccup_message("hiccup".into()).unwrap();
+        transport.join(&router, &dealer);
+        drop(router);
+        assert_eq!(recv(&dealer), Message::from("hiccup"), "{transport:?}");
+        assert_silent(&dealer);
+    }
+}
+
+#[test]
+fn what_ends_the_attempts_to_connect_can_be_chosen() {
+    let context = TestContext::new();
+    let stop = |refused, lost| oxzmq::ReconnectStop { refused, lost, ..Default::default() };
+    let place = Place::new(Transport::Tcp);
+    let push = context.socket(SocketType::Push);
+    let monitor = push.monitor().unwrap();
+    push.set_reconnect_stop(stop(true, false)).unwrap();
+    push.connect(place.endpoint()).unwrap();
+    await_event(&monitor, EventKind::Closed);
+    assert_kind(monitor.recv_deadline(std::time::Instant::now() + A_WHILE), ErrorKind::TimedOut);
+
+    let (pull, push) = (context.socket(SocketType::Pull), context.socket(SocketType::Push));
+    push.set_reconnect_stop(stop(false, true)).unwrap();
+    Transport::Tcp.join(&pull, &push);
+    let monitor = push.monitor().unwrap();
+    drop(pull);
+    await_event(&monitor, EventKind::Disconnected);
+    assert_kind(monitor.recv_deadline(std::time::Instant::now() + A_WHILE), ErrorKind::TimedOut);
 }

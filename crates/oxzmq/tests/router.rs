@@ -265,3 +265,21 @@ fn properties_do_not_travel_on() {
     relay.send(message).unwrap();
     assert!(recv(&last).properties().is_none());
 }
+
+#[test]
+fn a_router_may_be_told_of_connections_made_and_lost() {
+    let context = TestContext::new();
+    for transport in NETWORKS {
+        let (router, dealer) = (context.socket(SocketType::Router), context.socket(SocketType::Dealer));
+        router.set_router_notify_connect(true).unwrap();
+        router.set_router_notify_disconnect(true).unwrap();
+        dealer.set_routing_id("d").unwrap();
+        transport.join(&router, &dealer);
+        assert_eq!(recv_text(&router), ["d", ""], "{transport:?}");
+        send(&dealer, "hello");
+        assert_eq!(recv_text(&router), ["d", "hello"]);
+        drop(dealer);
+        assert_eq!(recv_text(&router), ["d", ""]);
+        assert_silent(&router);
+    }
+}

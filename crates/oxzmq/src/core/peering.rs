@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use oxzmq_proto::Properties;
+use oxzmq_proto::{Message, Properties};
 
 use super::{Core, Phase, State, Want};
 use crate::peers::{Peer, PeerId};
@@ -62,8 +62,14 @@ impl Core {
         })
     }
 
-    /// Somebody is behind a peer's queues: tells the pattern who.
-    pub(crate) fn link(&self, id: PeerId, routing_id: &Bytes, properties: Option<Arc<Properties>>) {
+    /// Somebody is behind a peer's queues: tells the pattern who. `hello` goes out before all else.
+    pub(crate) fn link(
+        &self,
+        id: PeerId,
+        routing_id: &Bytes,
+        properties: Option<Arc<Properties>>,
+        hello: Option<Message>,
+    ) {
         self.update(|state| {
             let Some(peer) = state.peers.get_mut(id) else { return };
             peer.linked = true;
@@ -72,6 +78,12 @@ impl Core {
             // A routing id that the connection was given, or kept from its first handshake, stays.
             if peer.routing_id.is_empty() {
                 peer.routing_id = routing_id.clone();
+            }
+            if let Some(hello) = hello {
+                let waiting = state.peers.take_unsent(id);
+                for message in std::iter::once(hello).chain(waiting) {
+                    state.peers.push_over(id, message);
+                }
             }
             state.pattern.linked(&mut state.peers, id);
         });
@@ -105,6 +117,17 @@ impl Core {
                 // Whoever waits for room in this very peer's queue has to hear that there will be none.
                 self.signal_send(state);
             }
+        });
+    }
+
+    /// Delivers messages as if a peer had sent them.
+    pub(crate) fn deliver(&self, id: PeerId, messages: &[Message]) {
+        self.update(|state| {
+            let Some(peer) = state.peers.get(id).filter(|peer| !peer.gone) else { return };
+            for message in messages {
+                peer.inbound.push_over(message.clone());
+            }
+            state.pattern.readable(&mut state.peers, id);
         });
     }
 

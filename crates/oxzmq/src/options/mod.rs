@@ -7,7 +7,7 @@ mod value;
 use std::time::Duration;
 
 use bytes::Bytes;
-use oxzmq_proto::{Limits, SocketType};
+use oxzmq_proto::{Frame, Limits, Message, SocketType};
 
 pub use self::table::{Effect, OPTIONS, OptionInfo};
 pub use self::value::{OptionKind, OptionValue};
@@ -88,9 +88,60 @@ pub(crate) struct Options {
     pub(crate) xpub_welcome: Option<Bytes>,
     pub(crate) invert_matching: bool,
     pub(crate) stream_notify: bool,
+    pub(crate) router_notify_connect: bool,
+    pub(crate) router_notify_disconnect: bool,
+    /// Empty is none, as for the next two.
+    pub(crate) hello: Bytes,
+    pub(crate) disconnect_message: Bytes,
+    pub(crate) hiccup_message: Bytes,
+    pub(crate) reconnect_stop: ReconnectStop,
+}
+
+/// What ends the attempts to connect; see [`crate::Socket::set_reconnect_stop`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct ReconnectStop {
+    /// The peer's system refused the connection: nobody listens there.
+    pub refused: bool,
+    /// The handshake failed.
+    pub handshake_failed: bool,
+    /// A connection that worked was lost.
+    pub lost: bool,
 }
 
 impl Options {
+    /// The message that each connection begins with.
+    pub(crate) fn hello(&self, socket_type: SocketType) -> Option<Message> {
+        use SocketType::{Client, Dealer, Peer, Router, Server};
+        let greets = matches!(socket_type, Router | Dealer | Client | Server | Peer) && !self.hello.is_empty();
+        greets.then(|| Message::single(self.hello.clone()))
+    }
+
+    /// An empty frame is delivered for each connection made.
+    pub(crate) fn announces(&self, socket_type: SocketType) -> bool {
+        match socket_type {
+            SocketType::Stream => self.stream_notify,
+            SocketType::Router => self.router_notify_connect,
+            _ => false,
+        }
+    }
+
+    /// What is delivered, as if the peer had sent it, when its connection is lost.
+    pub(crate) fn parting(&self, socket_type: SocketType, accepted: bool) -> Vec<Message> {
+        use SocketType::{Client, Dealer, Peer, Router, Server, Stream};
+        let notifies = match socket_type {
+            Stream => self.stream_notify,
+            Router => self.router_notify_disconnect,
+            _ => false,
+        };
+        let message = match socket_type {
+            Router | Server | Peer if accepted => &self.disconnect_message,
+            Dealer | Client | Peer if !accepted => &self.hiccup_message,
+            _ => &Bytes::new(),
+        };
+        let notice = notifies.then(|| Message::single(Frame::new()));
+        notice.into_iter().chain((!message.is_empty()).then(|| Message::single(message.clone()))).collect()
+    }
+
     pub(crate) fn new(socket_type: SocketType) -> Self {
         let drops_on_close = matches!(socket_type, SocketType::Sub | SocketType::Xsub | SocketType::Dish);
         Self {
@@ -151,6 +202,12 @@ impl Options {
             xpub_welcome: None,
             invert_matching: false,
             stream_notify: true,
+            router_notify_connect: false,
+            router_notify_disconnect: false,
+            hello: Bytes::new(),
+            disconnect_message: Bytes::new(),
+            hiccup_message: Bytes::new(),
+            reconnect_stop: ReconnectStop::default(),
         }
     }
 

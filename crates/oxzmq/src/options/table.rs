@@ -9,7 +9,7 @@ use bytes::Bytes;
 use oxzmq_proto::SocketType::{self, *};
 
 use super::value::OptionKind::{Binary, Flag, Int, Key, Long, Switch, Text, Unsigned};
-use super::{OptionKind, OptionValue, Options};
+use super::{OptionKind, OptionValue, Options, ReconnectStop};
 use crate::curve::key_of;
 use crate::error::{Error, ErrorKind, Result};
 use crate::security::Mechanism;
@@ -342,6 +342,10 @@ table! {
         get: { none }, set: { socket s, v => set_metadata(s, &v.into_bytes()) };
     MULTICAST_LOOP = 96, ANY, "1", Endpoints, [], "Multicast to this machine; kept, and without effect.",
         get: { o => o.multicast_loop.into() }, set: { o, v => o.multicast_loop = v.on() };
+    ROUTER_NOTIFY = 97, Int(0, 3), "0", Endpoints, [],
+        "ROUTER: deliver an empty frame for connections made (1) and lost (2).",
+        get: { o => int(i32::from(o.router_notify_connect) | i32::from(o.router_notify_disconnect) << 1) },
+        set: { o, v => (o.router_notify_connect, o.router_notify_disconnect) = (v.int() & 1 != 0, v.int() & 2 != 0) };
     XPUB_MANUAL_LAST_VALUE = 98, Flag, "0", Now, [Pub, Xpub],
         "As XPUB_MANUAL, and the next message goes only to the peer whose request was received last.",
         get: { none }, set: { socket s, v => s.set_xpub_manual_last_value(v.on()) };
@@ -349,8 +353,28 @@ table! {
         get: { o => int(o.in_batch_size) }, set: { o, v => o.in_batch_size = v.count() };
     OUT_BATCH_SIZE = 102, Int(1, MAX), "8192", Endpoints, [], "Octets written at once; kept: writes adapt themselves.",
         get: { o => int(o.out_batch_size) }, set: { o, v => o.out_batch_size = v.count() };
+    RECONNECT_STOP = 109, ANY, "0", Endpoints, [],
+        "What ends attempts to connect: 1 a refused connection, 2 a failed handshake, 4 a lost connection.",
+        get: { o => {
+            let stop = o.reconnect_stop;
+            int(i32::from(stop.refused) | i32::from(stop.handshake_failed) << 1 | i32::from(stop.lost) << 2)
+        } },
+        set: { o, v => o.reconnect_stop = ReconnectStop {
+            refused: v.int() & 1 != 0,
+            handshake_failed: v.int() & 2 != 0,
+            lost: v.int() & 4 != 0,
+        } };
+    HELLO_MSG = 110, Binary(0, usize::MAX), "empty", Endpoints, [],
+        "A message to each peer before all others (ROUTER, DEALER, CLIENT, SERVER, PEER).",
+        get: { none }, set: { o, v => o.hello = v.into_bytes() };
+    DISCONNECT_MSG = 111, Binary(0, usize::MAX), "empty", Endpoints, [],
+        "Delivered here when an accepted connection is lost (ROUTER, SERVER, PEER).",
+        get: { none }, set: { o, v => o.disconnect_message = v.into_bytes() };
     PRIORITY = 112, MS, "0", Endpoints, [], "SO_PRIORITY of connections; 0 leaves it alone.",
         get: { o => int(o.priority) }, set: { o, v => o.priority = v.count() };
+    HICCUP_MSG = 114, Binary(0, usize::MAX), "empty", Endpoints, [],
+        "Delivered here when a connection that this end made is lost (DEALER, CLIENT, PEER).",
+        get: { none }, set: { o, v => o.hiccup_message = v.into_bytes() };
     XSUB_VERBOSE_UNSUBSCRIBE = 115, Flag, "0", Now, [Xsub], "Tell publishers of every cancellation.",
         get: { none }, set: { o, v => o.xsub_verbose_cancel = v.on() };
     TOPICS_COUNT = 116, ANY, "0", Never, [Pub, Sub, Xpub, Xsub], "Number of different topics subscribed to.",

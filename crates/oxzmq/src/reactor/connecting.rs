@@ -132,5 +132,6 @@ impl Worker {
 
 fn attempt_failed(connector: &Arc<Connector>, error: &io::Error) {
     connector.core.raise(Event::new(EventKind::Closed, &connector.name).reason(error));
-    connector.retry();
+    let refused = error.kind() == io::ErrorKind::ConnectionRefused;
+    connector.retry_unless(|stop| stop.refused && refused);
 }

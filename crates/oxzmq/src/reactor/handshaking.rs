@@ -222,7 +222,7 @@ impl Worker {
         let Some(session) = session_for(&from) else { return };
         let Some(id) = session.peer() else { return };
         let properties = Arc::new(transport::with_peer_address(&properties, address));
-        core.link(id, &peer_routing_id, Some(properties));
+        core.link(id, &peer_routing_id, Some(properties), from.options().hello(core.socket_type));
         if subscribes_to_all && session.queues().1.push_over(Message::subscription(Kind::Subscribe, &b""[..])) {
             core.peer_readable(id);
         }
@@ -237,7 +237,7 @@ impl Worker {
         let Some(session) = session_for(from) else { return };
         let Some(id) = session.peer() else { return };
         let properties = transport::with_peer_address(&oxzmq_proto::Properties::new(), address);
-        from.core().link(id, &Bytes::new(), Some(Arc::new(properties)));
+        from.core().link(id, &Bytes::new(), Some(Arc::new(properties)), None);
         session.install(fd, Codec::Raw, Vec::new());
     }
 }
@@ -366,7 +366,7 @@ pub(crate) fn attach_session(
 
 fn retry(from: &From) {
     if let From::Connector(connector) = from {
-        connector.retry();
+        connector.retry_unless(|stop| stop.handshake_failed);
     }
 }
 
@@ -394,7 +394,7 @@ fn handshake_refused(attempt: &Handshaking, error: &ProtocolError) {
     core.raise(Event::new(EventKind::Disconnected, name).peer(&attempt.peer));
     if let From::Connector(connector) = &attempt.from {
         if !error.is_fatal_for_connecter() {
-            return connector.retry();
+            return connector.retry_unless(|stop| stop.handshake_failed);
         }
         connector.give_up();
         // Nothing will ever be delivered there: the peer's place goes to others.

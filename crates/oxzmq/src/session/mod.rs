@@ -91,7 +91,10 @@ pub(crate) struct Session {
     watched_for_rest: AtomicBool,
     life: Mutex<Life>,
     heartbeat: Heartbeat,
-    notify: bool,
+    /// An empty frame is delivered for each connection made.
+    announces: bool,
+    /// Delivered when the connection is lost.
+    parting: Vec<Message>,
 }
 
 enum Life {
@@ -185,6 +188,8 @@ impl Session {
         queues: (Arc<Queue>, Arc<Queue>),
     ) -> Arc<Self> {
         let ttl = (options.heartbeat_ttl.as_millis() / 100).min(6553);
+        let announces = options.announces(core.socket_type);
+        let parting = options.parting(core.socket_type, matches!(origin, Origin::Accepted { .. }));
         Arc::new(Self {
             core,
             peer: OnceLock::new(),
@@ -207,7 +212,8 @@ impl Session {
                 deadline: AtomicU64::new(0),
                 ttl_deadline: AtomicU64::new(0),
             },
-            notify: options.stream_notify,
+            announces,
+            parting,
         })
     }
 
@@ -237,7 +243,6 @@ impl Session {
         {
             let mut tx = self.tx.lock();
             let mut rx = self.rx.lock();
-            let raw = matches!(codec, Codec::Raw);
             match codec {
                 Codec::Zmtp(encoder, decoder) => {
                     tx.encoder = Some(encoder);
@@ -252,7 +257,7 @@ impl Session {
             rx.leftover = leftover;
             rx.leftover_start = 0;
             rx.paused = false;
-            if raw && self.notify {
+            if self.announces {
                 rx.batch.push_back(Message::single(Frame::new()));
             }
         }
@@ -318,7 +323,7 @@ impl Session {
     }
 
     fn lost(self: &Arc<Self>, link: &Arc<Link>, why: Lost) {
-        let raw = {
+        {
             let mut tx = self.tx.lock();
             if !tx.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
                 return; // somebody else noticed first
@@ -329,7 +334,6 @@ impl Session {
                 let _ = net.set.remove(&link.fd);
             }
             *watched = Watched::default();
-            let raw = tx.encoder.is_none();
             tx.link = None;
             tx.encoder = None;
             tx.out.clear();
@@ -344,8 +348,7 @@ impl Session {
             rx.decoder = None;
             rx.leftover = Vec::new();
             rx.leftover_start = 0;
-            raw
-        };
+        }
         self.heard();
         let asked_for = !self.is_open() || matches!(why, Lost::Local);
         if !asked_for {
@@ -360,7 +363,7 @@ impl Session {
                 tracing::debug!(endpoint = self.endpoint(), %error, "closed a connection that broke the protocol");
             }
         }
-        self.deliver_rest(raw && self.notify && !asked_for);
+        self.deliver_rest(if asked_for { &[] } else { &self.parting });
         self.after_loss(&why);
     }
 
@@ -370,7 +373,7 @@ impl Session {
     }
 
     /// Hands over what was received before the loss, whatever the high-water mark says.
-    fn deliver_rest(&self, notice: bool) {
+    fn deliver_rest(&self, parting: &[Message]) {
         let mut wake = false;
         {
             let mut rx = self.rx.lock();
@@ -378,8 +381,8 @@ impl Session {
                 wake |= self.inbound.push_over(message);
             }
         }
-        if notice {
-            wake |= self.inbound.push_over(Message::single(Frame::new()));
+        for message in parting {
+            wake |= self.inbound.push_over(message.clone());
         }
         if wake && let Some(peer) = self.peer() {
             self.core.peer_readable(peer);
@@ -395,7 +398,7 @@ impl Session {
         match &self.origin {
             Origin::Accepted { .. } => self.finish(),
             Origin::Connector { connector, keep } => {
-                if !fatal && connector.reconnects() {
+                if !fatal && connector.reconnects() && !connector.options.reconnect_stop.lost {
                     if !*keep {
                         self.finish();
                     } else if let Some(peer) = self.peer() {
