@@ -14,7 +14,7 @@ use crate::endpoint::Role;
 use crate::endpoints;
 use crate::error::{Error, ErrorKind, Result, SendError};
 use crate::monitor::{self, Monitor};
-use crate::options::{Options, ReconnectStop};
+use crate::options::{AcceptFilter, Options, ReconnectStop};
 use crate::pattern;
 use crate::peers::PeerId;
 
@@ -539,6 +539,8 @@ options! {
     /// DEALER, CLIENT, PEER: a message that is delivered here, as if the peer had sent it, when a connection that
     /// this end made is lost; empty (the default) for none. ZMQ_HICCUP_MSG.
     set_hiccup_message, hiccup_message: Bytes = hiccup_message;
+    /// Which peers are accepted; default all. ZMQ_TCP_ACCEPT_FILTER, ZMQ_IPC_FILTER_PID, _UID and _GID.
+    set_accept_filter, accept_filter: AcceptFilter = accept_filter;
     /// What ends the attempts to connect, besides [`Socket::disconnect`]; default nothing. ZMQ_RECONNECT_STOP.
     set_reconnect_stop, reconnect_stop: ReconnectStop = reconnect_stop;
     /// STREAM: deliver an empty frame when a connection is made and when it is lost; default true.

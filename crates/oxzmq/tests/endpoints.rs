@@ -371,3 +371,28 @@ fn a_descriptor_that_listens_already_is_bound_at_its_own_address() {
     let connected = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     assert!(pull.bind_listening("tcp://*:*", connected.into()).is_err());
 }
+
+#[test]
+fn whom_a_filter_does_not_name_is_not_accepted() {
+    let context = TestContext::new();
+    for transport in NETWORKS {
+        let filter = |ours: bool| {
+            let mut filter = oxzmq::AcceptFilter::new();
+            filter.allow_network(if ours { "127.0.0.0/8" } else { "192.0.2.0/24" }).unwrap();
+            filter.allow_process(if ours { std::process::id().cast_signed() } else { -1 });
+            filter
+        };
+        let (pull, push) = (context.socket(SocketType::Pull), context.socket(SocketType::Push));
+        pull.set_accept_filter(filter(true)).unwrap();
+        transport.join(&pull, &push);
+        send(&push, "x");
+        assert_eq!(recv(&pull), Message::from("x"));
+
+        let stranger = context.socket(SocketType::Pull);
+        stranger.set_accept_filter(filter(false)).unwrap();
+        let monitor = stranger.monitor().unwrap();
+        let endpoint = stranger.bind(&transport.wildcard()).unwrap();
+        push.connect(&endpoint).unwrap();
+        await_event(&monitor, EventKind::AcceptFailed);
+    }
+}

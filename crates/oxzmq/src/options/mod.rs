@@ -1,5 +1,6 @@
 //! A socket's options: typed, checked when set, and copied by each bind and connect.
 
+mod accept;
 mod access;
 mod table;
 mod value;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use oxzmq_proto::{Frame, Limits, Message, SocketType};
 
+pub use self::accept::AcceptFilter;
 pub use self::table::{Effect, OPTIONS, OptionInfo};
 pub use self::value::{OptionKind, OptionValue};
 use crate::security::SecurityOptions;
@@ -95,6 +97,7 @@ pub(crate) struct Options {
     pub(crate) disconnect_message: Bytes,
     pub(crate) hiccup_message: Bytes,
     pub(crate) reconnect_stop: ReconnectStop,
+    pub(crate) accept_filter: AcceptFilter,
 }
 
 /// What ends the attempts to connect; see [`crate::Socket::set_reconnect_stop`].
@@ -208,6 +211,7 @@ impl Options {
             disconnect_message: Bytes::new(),
             hiccup_message: Bytes::new(),
             reconnect_stop: ReconnectStop::default(),
+            accept_filter: AcceptFilter::new(),
         }
     }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use oxzmq_proto::SocketType::{self, *};
 
 use super::value::OptionKind::{Binary, Flag, Int, Key, Long, Switch, Text, Unsigned};
-use super::{OptionKind, OptionValue, Options, ReconnectStop};
+use super::{AcceptFilter, OptionKind, OptionValue, Options, ReconnectStop};
 use crate::curve::key_of;
 use crate::error::{Error, ErrorKind, Result};
 use crate::security::Mechanism;
@@ -254,6 +254,9 @@ table! {
     TCP_KEEPALIVE_INTVL = 37, MS_OR_NEVER, "-1 (as the system has it)", Endpoints, [],
         "TCP_KEEPINTVL in seconds, with TCP_KEEPALIVE 1.",
         get: { o => or_minus_one(o.keepalive_interval) }, set: { o, v => o.keepalive_interval = v.maybe() };
+    TCP_ACCEPT_FILTER = 38, Text(0, 255), "none", Endpoints, [],
+        "Adds an address or network to those that tcp peers may come from; none at all clears the list.",
+        get: { none }, set: { socket s, v => s.core().set_options(|o| allow_network(o, &v.into_bytes())) };
     IMMEDIATE = 39, Switch, "0", Endpoints, [], "Queue messages only for connections that exist.",
         get: { o => o.immediate.into() }, set: { o, v => o.immediate = v.on() };
     XPUB_VERBOSE = 40, Flag, "0", Now, [Pub, Xpub], "Receive every subscription.",
@@ -295,6 +298,15 @@ table! {
         get: { none }, set: { o, v => o.router_handover = v.on() };
     TOS = 57, MS, "0", Endpoints, [], "IP type of service of connections; 0 leaves it alone.",
         get: { o => int(o.type_of_service) }, set: { o, v => o.type_of_service = v.count() };
+    IPC_FILTER_PID = 58, Binary(0, 4), "none", Endpoints, [],
+        "Adds a process to those that ipc peers may be, an int; none at all clears the list.",
+        get: { none }, set: { socket s, v => filter_ipc(s, &v, |filter, process| filter.allow_process(process), AcceptFilter::allow_every_process) };
+    IPC_FILTER_UID = 59, Binary(0, 4), "none", Endpoints, [],
+        "Adds a user to those whose processes ipc peers may be, an int; none at all clears the list.",
+        get: { none }, set: { socket s, v => filter_ipc(s, &v, |filter, user| filter.allow_user(user.cast_unsigned()), AcceptFilter::allow_every_user) };
+    IPC_FILTER_GID = 60, Binary(0, 4), "none", Endpoints, [],
+        "Adds a group to those whose processes ipc peers may be, an int; none at all clears the list.",
+        get: { none }, set: { socket s, v => filter_ipc(s, &v, |filter, group| filter.allow_group(group.cast_unsigned()), AcceptFilter::allow_every_group) };
     CONNECT_ROUTING_ID = 61, Binary(1, 255), "none", Endpoints, [Router, Rep, Stream],
         "The routing id of the peer that the next connect reaches.",
         get: { none }, set: { socket s, v => s.set_connect_routing_id(v.into_bytes()) };
@@ -390,6 +402,40 @@ fn set_zap_domain(socket: &Socket, domain: &[u8]) -> Result<()> {
     let text = std::str::from_utf8(domain);
     let why = "a ZAP domain is text in UTF-8";
     socket.set_zap_domain(text.map_err(|_| Error::new(ErrorKind::InvalidArgument, why))?)
+}
+
+fn allow_network(options: &mut Options, network: &[u8]) -> Result<()> {
+    if network.is_empty() {
+        options.accept_filter.allow_every_network();
+        return Ok(());
+    }
+    let network = String::from_utf8_lossy(network);
+    // As long as sockets use IPv4 only, nobody comes from such an address.
+    if network.contains(':') && !options.ipv6 {
+        let why = "an IPv6 network in TCP_ACCEPT_FILTER takes the option IPV6";
+        return Err(Error::new(ErrorKind::InvalidArgument, why));
+    }
+    options.accept_filter.allow_network(&network)
+}
+
+/// Adds the `int` that the value's octets are to a filter, or clears the list where there are none.
+fn filter_ipc(
+    socket: &Socket,
+    value: &OptionValue,
+    add: fn(&mut AcceptFilter, i32),
+    clear: fn(&mut AcceptFilter),
+) -> Result<()> {
+    let OptionValue::Bytes(octets) = value else { return Ok(()) };
+    socket.core().set_options(|options| {
+        let filter = &mut options.accept_filter;
+        if octets.is_empty() {
+            clear(filter);
+            return Ok(());
+        }
+        let what = |_| Error::new(ErrorKind::InvalidArgument, "IPC filters take an int of four octets");
+        add(filter, octets[..].try_into().map(i32::from_ne_bytes).map_err(what)?);
+        Ok(())
+    })
 }
 
 fn set_metadata(socket: &Socket, property: &[u8]) -> Result<()> {

@@ -459,6 +459,11 @@ impl Worker {
         };
         for socket in accepted {
             let (_, peer) = transport::describe_peer(&socket);
+            if !listener.options.accept_filter.admits(&socket) {
+                let why = "the accept filter does not name the peer";
+                listener.core.raise(Event::new(EventKind::AcceptFailed, &listener.name).peer(&peer).reason(why));
+                continue;
+            }
             listener.core.raise(Event::new(EventKind::Accepted, &listener.name).peer(&peer));
             self.start_handshake(From::Listener(Arc::clone(&listener)), socket);
         }
