@@ -120,6 +120,15 @@ impl Settings {
     }
 }
 
+impl Shared {
+    /// No sockets are made from here on. The library's context, if there is one already.
+    fn end(&self) -> Option<Context> {
+        let mut state = self.0.lock();
+        state.shut_down = true;
+        state.context.clone()
+    }
+}
+
 fn used(handle: *mut c_void) -> Result<Use<Shared>> {
     Use::of(handle).ok_or(Errno(libc::EFAULT))
 }
@@ -226,12 +235,7 @@ pub unsafe extern "C" fn zmq_ctx_get_ext(
 #[unsafe(no_mangle)]
 pub extern "C" fn zmq_ctx_shutdown(context: *mut c_void) -> c_int {
     guard::status(|| {
-        let shared = used(context)?;
-        let mut state = shared.0.lock();
-        state.shut_down = true;
-        let context = state.context.clone();
-        drop(state);
-        if let Some(context) = context {
+        if let Some(context) = used(context)?.end() {
             context.shutdown();
         }
         Ok(())
@@ -243,11 +247,7 @@ pub extern "C" fn zmq_ctx_shutdown(context: *mut c_void) -> c_int {
 pub extern "C" fn zmq_ctx_term(context: *mut c_void) -> c_int {
     guard::status(|| {
         let shared = used(context)?;
-        let mut state = shared.0.lock();
-        state.shut_down = true;
-        let context = state.context.clone();
-        drop(state);
-        if let Some(context) = context {
+        if let Some(context) = shared.end() {
             context.term();
         }
         if shared.close() { Ok(()) } else { Err(Errno(libc::EFAULT)) }
