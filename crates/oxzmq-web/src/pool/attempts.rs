@@ -7,8 +7,11 @@ use bytes::Bytes;
 use crate::envelope::{CHUNK_MIN, Head, Order, Status, ToWorker};
 
 use super::directory::WorkerNo;
-use super::request::{Promise, Request, State};
+use super::request::{FAILED_ALONE, Promise, Request, State};
 use super::{Client, Failure, News, Pool, QUARANTINE_MAX, Source, Ticket, differences};
+
+/// A worker's death weighs on each of its requests by this part at least.
+const COMPANY: u32 = 4;
 
 impl<C: Client> Pool<C> {
     /// Hands queued requests to free workers for as long as there are both.
@@ -55,8 +58,14 @@ impl<C: Client> Pool<C> {
 
     /// Another worker gets the request, if it has tries left.
     pub(super) fn retry(&mut self, ticket: Ticket, failure: Failure, now: Instant) {
+        self.retry_after(ticket, failure, FAILED_ALONE, now);
+    }
+
+    /// The same after a try that weighs so much.
+    fn retry_after(&mut self, ticket: Ticket, failure: Failure, guilt: u32, now: Instant) {
         let Some(request) = self.requests.get_mut(&ticket) else { return };
-        if request.tries >= self.limits.tries {
+        request.guilt += guilt;
+        if request.guilt >= self.limits.tries * FAILED_ALONE {
             return self.fail(ticket, failure);
         }
         if let State::InHand { worker, .. } = request.state {
@@ -89,19 +98,22 @@ impl<C: Client> Pool<C> {
     pub(super) fn lose(&mut self, no: WorkerNo, why: &str, now: Instant) {
         let Some((worker, ids)) = self.workers.remove(no) else { return };
         self.news.push_back(News::Left { worker, why: why.to_owned(), in_hand: ids.len() });
+        // One of many requests in hand is hardly why the worker died. Otherwise a few deaths in a row would end every
+        // request of a busy server. One that does kill its workers does so again and again, and is found out.
+        let guilt = FAILED_ALONE / u32::try_from(ids.len()).unwrap_or(u32::MAX).clamp(1, COMPANY);
         for id in ids {
             let Some((_, Some(ticket))) = self.attempts.remove(&id) else { continue };
-            self.blame(ticket, now);
-            self.retry(ticket, Failure::Broken, now);
+            self.blame(ticket, guilt, now);
+            self.retry_after(ticket, Failure::Broken, guilt, now);
         }
         self.dispatch(now);
     }
 
     /// A worker died with this request in hand. One that has now lost every worker it may have before the
     /// first sign of an answer is under suspicion of killing them.
-    fn blame(&mut self, ticket: Ticket, now: Instant) {
+    fn blame(&mut self, ticket: Ticket, guilt: u32, now: Instant) {
         let Some(request) = self.requests.get(&ticket) else { return };
-        let lost_all = request.tries >= self.limits.tries && request.promise.is_none();
+        let lost_all = request.guilt + guilt >= self.limits.tries * FAILED_ALONE && request.promise.is_none();
         if lost_all && self.quarantine.len() < QUARANTINE_MAX {
             self.quarantine.insert(request.order.path.clone(), now + self.limits.quarantine);
         }
@@ -169,6 +181,7 @@ impl<C: Client> Pool<C> {
         }
         if length > 0 {
             request.tries = 0;
+            request.guilt = 0;
         }
         self.workers.sent(no, length);
         if whole {
@@ -197,6 +210,7 @@ impl<C: Client> Pool<C> {
         request.credit -= length;
         request.unread += length;
         request.tries = 0;
+        request.guilt = 0;
         request.progress(now);
         request.client.chunk(content);
         self.workers.sent(no, length);

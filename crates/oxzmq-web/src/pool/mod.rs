@@ -50,7 +50,7 @@ pub struct Limits {
     pub queue_wait: Duration,
     /// Longest silence of a worker about one request.
     pub patience: Duration,
-    /// Workers tried for one request.
+    /// Workers tried for one request; the death of one that had several in hand counts less, a quarter at least.
     pub tries: u32,
     /// Octets of content on their way or unread per request.
     pub window: u32,

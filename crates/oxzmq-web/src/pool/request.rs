@@ -26,6 +26,9 @@ pub(super) struct Promise {
     pub(super) end: u64,
 }
 
+/// The weight of a try that failed for no other reason than the request itself.
+pub(super) const FAILED_ALONE: u32 = 12;
+
 pub(super) struct Request<C> {
     pub(super) order: Order,
     pub(super) client: C,
@@ -34,6 +37,8 @@ pub(super) struct Request<C> {
     pub(super) began: Instant,
     /// Workers tried since the last progress.
     pub(super) tries: u32,
+    /// What these tries weigh against it, in parts of [`FAILED_ALONE`].
+    pub(super) guilt: u32,
     /// The name of the worker that has it, or had it last.
     pub(super) worker: Option<Arc<str>>,
     /// The worker that failed it last, avoided when there is another.
@@ -54,6 +59,7 @@ impl<C> Request<C> {
             state,
             began: now,
             tries: 0,
+            guilt: 0,
             worker: None,
             avoid: None,
             promise: None,

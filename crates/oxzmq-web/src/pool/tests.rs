@@ -259,6 +259,21 @@ fn a_path_that_kills_three_workers_is_quarantined_for_a_while() {
 }
 
 #[test]
+fn deaths_of_workers_with_much_in_hand_say_little_about_each_request() {
+    let mut stage = Stage::with_workers(&["0"], 8);
+    let recorders: Vec<_> = ["/a", "/b", "/c", "/d"].into_iter().map(|path| stage.ask(path).1).collect();
+    let mut dies = |number: u32| {
+        stage.pool.unreachable(&number.to_string().into(), "gone", stage.now);
+        stage.join(&(number + 1).to_string(), 8);
+    };
+    (0..11).for_each(&mut dies);
+    assert!(recorders.iter().all(|recorder| got(recorder).is_empty()), "eleven deaths");
+    dies(11);
+    assert!(recorders.iter().all(|recorder| got(recorder) == [Got::Failed(Failure::Broken)]), "twelve are enough");
+    assert_eq!(got(&stage.ask("/a").1), [Got::Failed(Failure::Quarantined)]);
+}
+
+#[test]
 fn content_never_exceeds_the_window_and_follows_the_client() {
     let mut stage = Stage::with_workers(&["a"], 1);
     let (ticket, recorder) = stage.ask("/big");
