@@ -225,6 +225,29 @@ fn hello_is_the_first_message_of_each_connection() {
 }
 
 #[test]
+fn hello_comes_before_what_the_last_connection_could_not_take() {
+    let context = TestContext::new();
+    for transport in NETWORKS {
+        let place = Place::new(transport);
+        let dealer = context.socket(SocketType::Dealer);
+        dealer.set_hello_message("hello".into()).unwrap();
+        dealer.set_send_hwm(0).unwrap();
+        dealer.connect(place.endpoint()).unwrap();
+        // More than the kernel takes for somebody who reads no more than the first.
+        for _ in 0..1000 {
+            send(&dealer, vec![0; 32 * 1024]);
+        }
+        for _ in 0..2 {
+            let router = context.socket(SocketType::Router);
+            router.set_recv_hwm(1).unwrap();
+            router.bind(place.endpoint()).unwrap();
+            assert_eq!(recv(&router)[1], b"hello"[..], "{transport:?}");
+            assert_eq!(recv(&router)[1].len(), 32 * 1024);
+        }
+    }
+}
+
+#[test]
 fn the_loss_of_a_connection_is_delivered_as_a_message() {
     let context = TestContext::new();
     for transport in TRANSPORTS {

@@ -62,7 +62,8 @@ impl Core {
         })
     }
 
-    /// Somebody is behind a peer's queues: tells the pattern who. `hello` goes out before all else.
+    /// Somebody is behind a peer's queues: tells the pattern who. `hello` goes into the queue before
+    /// all else, where the queue is all there is (inproc).
     pub(crate) fn link(
         &self,
         id: PeerId,

@@ -222,12 +222,13 @@ impl Worker {
         let Some(session) = session_for(&from) else { return };
         let Some(id) = session.peer() else { return };
         let properties = Arc::new(transport::with_peer_address(&properties, address));
-        core.link(id, &peer_routing_id, Some(properties), from.options().hello(core.socket_type));
+        core.link(id, &peer_routing_id, Some(properties), None);
         if subscribes_to_all && session.queues().1.push_over(Message::subscription(Kind::Subscribe, &b""[..])) {
             core.peer_readable(id);
         }
         core.raise(event);
-        session.install(fd, Codec::Zmtp(Box::new(encoder), Box::new(decoder)), leftover);
+        let hello = from.options().hello(core.socket_type);
+        session.install(fd, Codec::Zmtp(Box::new(encoder), Box::new(decoder)), hello, leftover);
         if let Some(at) = session.heartbeat_interval().and_then(|interval| Instant::now().checked_add(interval)) {
             self.add_timer(at, Timer::Heartbeat(Arc::downgrade(&session), true));
         }
@@ -238,7 +239,7 @@ impl Worker {
         let Some(id) = session.peer() else { return };
         let properties = transport::with_peer_address(&oxzmq_proto::Properties::new(), address);
         from.core().link(id, &Bytes::new(), Some(Arc::new(properties)), None);
-        session.install(fd, Codec::Raw, Vec::new());
+        session.install(fd, Codec::Raw, None, Vec::new());
     }
 }
 

@@ -236,15 +236,19 @@ impl Session {
         (&self.outbound, &self.inbound)
     }
 
-    /// Puts a connection behind the queues and starts the traffic. `leftover` was read with the handshake.
-    /// Called by the I/O thread, after the peer is known to the socket.
-    pub(crate) fn install(self: &Arc<Self>, fd: OwnedFd, codec: Codec, leftover: Vec<u8>) {
+    /// Puts a connection behind the queues and starts the traffic. `leftover` was read with the handshake; `hello`
+    /// goes out before all else, and again on the next connection. Called by the I/O thread, after the peer is known
+    /// to the socket.
+    pub(crate) fn install(self: &Arc<Self>, fd: OwnedFd, codec: Codec, hello: Option<Message>, leftover: Vec<u8>) {
         let link = Arc::new(Link { fd });
         {
             let mut tx = self.tx.lock();
             let mut rx = self.rx.lock();
             match codec {
-                Codec::Zmtp(encoder, decoder) => {
+                Codec::Zmtp(mut encoder, decoder) => {
+                    if let Some(hello) = hello {
+                        encoder.encode(hello, &mut tx.out);
+                    }
                     tx.encoder = Some(encoder);
                     rx.decoder = Some(decoder);
                 }
