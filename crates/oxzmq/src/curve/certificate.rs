@@ -1,9 +1,12 @@
 //! Keys in files, in CZMQ's certificate format: indented sections of `name = "value"` lines.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs::OpenOptions;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use zeroize::Zeroizing;
 
 use super::{KeyPair, PublicKey};
 use crate::error::{Error, ErrorKind, Result};
@@ -84,12 +87,18 @@ impl Certificate {
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let failed = |error: &io::Error| Error::from_os(error, &format!("cannot read {}", path.display()));
-        let about = fs::metadata(path).map_err(|error| failed(&error))?;
-        if !about.is_file() || about.len() > MAX_SIZE {
+        // Not waiting for somebody to write into a pipe, and not for the end of a file that has none.
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| failed(&error))?;
+        let about = file.metadata().map_err(|error| failed(&error))?;
+        let mut text = Zeroizing::new(String::new());
+        if about.is_file() {
+            file.take(MAX_SIZE + 1).read_to_string(&mut text).map_err(|error| failed(&error))?;
+        }
+        if !about.is_file() || text.len() as u64 > MAX_SIZE {
             let why = format!("{} is no certificate: a file of at most {MAX_SIZE} octets", path.display());
             return Err(Error::new(ErrorKind::InvalidArgument, why));
         }
-        let text = fs::read_to_string(path).map_err(|error| failed(&error))?;
         let certificate = Self::parse(&text)
             .map_err(|why| Error::new(ErrorKind::InvalidArgument, format!("{}: {why}", path.display())))?;
         if certificate.keys.is_some() && about.permissions().mode() & 0o077 != 0 {
@@ -107,7 +116,7 @@ impl Certificate {
         let path = path.as_ref();
         // The secret half first: a public key of which nobody has the secret one is of no use.
         if let Some(keys) = &self.keys {
-            let text = zeroize::Zeroizing::new(self.text(Some(keys)));
+            let text = Zeroizing::new(self.text(Some(keys)));
             write_new(&secret_path(path), &text, 0o600)?;
         }
         write_new(path, &self.text(None), 0o644)
@@ -186,6 +195,8 @@ fn write_new(path: &Path, text: &str, mode: u32) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// As CZMQ writes it.
@@ -238,5 +249,20 @@ mod tests {
         }
         let alone = Certificate::parse(&format!("curve\n    secret-key = {secret}")).unwrap();
         assert!(alone.keys().is_some());
+    }
+
+    #[test]
+    fn neither_a_pipe_nor_a_file_without_end_is_waited_for() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+        let directory = tempfile::tempdir().unwrap();
+        let (pipe, long) = (directory.path().join("pipe"), directory.path().join("long"));
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        fs::write(&long, CZMQ).unwrap();
+        OpenOptions::new().write(true).open(&long).unwrap().set_len(1 << 40).unwrap();
+        for path in [pipe, long] {
+            let error = Certificate::load(&path).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+        }
     }
 }
