@@ -20,6 +20,9 @@ pub const DEFAULT_MAX_SOCKETS: usize = 65_535;
 /// [`ContextBuilder::max_handshakes`] says otherwise.
 pub const DEFAULT_MAX_HANDSHAKES: usize = 4096;
 
+/// Most I/O threads of a context.
+pub const MAX_IO_THREADS: usize = 1024;
+
 /// Where sockets live: they share its I/O threads and its `inproc://` names. Cloning gives another handle
 /// to the same context.
 ///
@@ -59,9 +62,9 @@ pub struct ContextBuilder {
 
 impl ContextBuilder {
     /// Number of I/O threads; default 1, which serves some gigabytes a second. A socket's connections all
-    /// belong to one thread. With 0 only `inproc://` works.
+    /// belong to one thread. With 0 only `inproc://` works; more than [`MAX_IO_THREADS`] are that many.
     pub fn io_threads(mut self, io_threads: usize) -> Self {
-        self.io_threads = io_threads;
+        self.io_threads = io_threads.min(MAX_IO_THREADS);
         self
     }
 
@@ -235,7 +238,7 @@ impl Inner {
     pub(crate) fn reactor(&self, affinity: u64) -> Result<Arc<Reactor>> {
         let mut state = self.state.lock();
         let threads = self.settings.io_threads;
-        let allowed = |index: &usize| affinity == 0 || u32::try_from(*index).is_ok_and(|bit| affinity & mask(bit) != 0);
+        let allowed = |&index: &usize| affinity == 0 || (index < 64 && affinity >> index & 1 == 1);
         if threads == 0 {
             let why = "the context has no I/O threads: only inproc endpoints work";
             return Err(Error::new(ErrorKind::NoIoThread, why));
@@ -305,8 +308,4 @@ impl Drop for Inner {
             reactor.stop();
         }
     }
-}
-
-fn mask(bit: u32) -> u64 {
-    1u64.checked_shl(bit).unwrap_or(0)
 }

@@ -65,7 +65,7 @@ mod transport;
 mod wakers;
 
 pub use asynch::{MessageSink, MessageStream, RecvFuture, SendFuture};
-pub use context::{Context, ContextBuilder, DEFAULT_MAX_HANDSHAKES, DEFAULT_MAX_SOCKETS};
+pub use context::{Context, ContextBuilder, DEFAULT_MAX_HANDSHAKES, DEFAULT_MAX_SOCKETS, MAX_IO_THREADS};
 pub use error::{Error, ErrorKind, Result, SendError};
 pub use event_fd::EventFd;
 pub use monitor::{Event, EventKind, MONITOR_CAPACITY, Monitor};
