@@ -131,9 +131,10 @@ impl Socket {
         if let Some(running) = running {
             // Replacing it ends it; and dropping the new one leaves none.
             drop(self.inner.monitor());
-            running.end();
-            // Its name is free from here on.
+            // Its name is free from here on. Each time anew: the reader may have gone, or its queue have become full,
+            // since the thread was let be.
             while Arc::strong_count(&running.socket) > 1 {
+                running.end();
                 thread::yield_now();
             }
         }
