@@ -3,12 +3,15 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use tempfile::TempDir;
 
 /// Longest wait for anything. Reaching it is a failure.
@@ -50,6 +53,12 @@ fn refusal(scratch: &TempDir, words: &[&str]) -> String {
 
 fn pid(child: &Child) -> Pid {
     Pid::from_child(child)
+}
+
+/// Waits until there is something to read, or a process has ended; false if that takes too long.
+fn readable(fd: impl AsFd) -> bool {
+    let patience = Timespec { tv_sec: LONG.as_secs() as i64, tv_nsec: 0 };
+    poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&patience)).unwrap() == 1
 }
 
 /// A server; killed when dropped.
@@ -96,14 +105,9 @@ impl Server {
     }
 
     fn ended(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + LONG;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "it does not end");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let process = pidfd_open(pid(&self.child), PidfdFlags::empty()).unwrap();
+        assert!(readable(&process), "it does not end");
+        self.child.wait().unwrap()
     }
 }
 
@@ -132,18 +136,15 @@ fn a_log_that_nobody_reads_delays_neither_requests_nor_the_end() {
     let scratch = scratch();
     // Both streams are one pipe that is full before long.
     let (reader, writer) = std::io::pipe().unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
-    let mut command = oxzmq(&scratch, &["serve", "site", "--port", &port, "--workers", "1"]);
+    let mut command = oxzmq(&scratch, &["serve", "site", "--port", "0", "--workers", "1"]);
     command.stdout(writer.try_clone().unwrap()).stderr(writer);
     let child = command.spawn().unwrap();
     drop(command);
     let mut server = Server { child, lines: channel().1 };
-    let address = format!("127.0.0.1:{port}");
-    let deadline = Instant::now() + LONG;
-    while TcpStream::connect(&address).is_err() {
-        assert!(Instant::now() < deadline);
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    // Nobody reads more than that.
+    let mut lines = BufReader::new(&reader).lines();
+    let line = lines.by_ref().map(Result::unwrap).find(|line| line.contains(" at http://")).unwrap();
+    let address = line.split_once(" at http://").unwrap().1.trim_end_matches('/').to_owned();
     let target = format!("/?{}", "x".repeat(2000));
     for _ in 0..100 {
         assert!(get(&address, &target).starts_with("HTTP/1.1 200"));
@@ -209,15 +210,24 @@ fn the_private_directory_goes_however_it_ends() {
     assert!(told.contains("in use"), "{told}");
     assert_eq!(names(&tmp), [""; 0]);
 
-    // A signal at any moment of the start.
-    for (pause, signal) in [(0, Signal::HUP), (1, Signal::HUP), (3, Signal::INT), (5, Signal::TERM), (8, Signal::HUP)] {
+    // A signal at any moment of the start: at once, when the directory is there, and as it tells of its progress.
+    for (moment, signal) in
+        [("", Signal::HUP), ("directory", Signal::HUP), (" at http://", Signal::INT), ("is ready", Signal::TERM)]
+    {
+        let changes = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
+        inotify::add_watch(&changes, &tmp, inotify::WatchFlags::CREATE).unwrap();
         let mut server = Server::start(&mut oxzmq(&scratch, &["serve", "site", "--port", "0", "--workers", "1"]));
-        std::thread::sleep(Duration::from_millis(pause));
+        match moment {
+            "" => {}
+            "directory" => assert!(readable(&changes), "it makes no directory"),
+            words => drop(server.told(words)),
+        }
         server.signal(signal);
-        std::thread::sleep(Duration::from_millis(50));
-        let _ = kill_process(pid(&server.child), Signal::TERM);
+        if signal == Signal::HUP {
+            server.signal(Signal::TERM); // SIGHUP may only mean new workers
+        }
         server.ended();
-        assert_eq!(names(&tmp), [""; 0], "after {signal:?} and {pause} ms");
+        assert_eq!(names(&tmp), [""; 0], "after {signal:?} at {moment:?}");
     }
 
     // Whom nothing can stop to clear away is cleared away after.
