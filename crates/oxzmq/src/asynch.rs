@@ -14,22 +14,33 @@ use oxzmq_proto::Message;
 
 use crate::core::{Core, Want};
 use crate::error::{ErrorKind, Result, SendError};
+use crate::pattern::Pattern;
+use crate::peers::Peers;
 use crate::wakers::Ticket;
 
 /// A core and the entry among its wakers that is taken back in the end.
-struct Waiting<'a> {
+pub(crate) struct Waiting<'a> {
     core: &'a Arc<Core>,
     /// `None` until it has had to wait.
     ticket: Option<Ticket>,
 }
 
 impl<'a> Waiting<'a> {
-    fn at(core: &'a Arc<Core>) -> Self {
+    pub(crate) fn at(core: &'a Arc<Core>) -> Self {
         Self { core, ticket: None }
     }
 
     fn poll_recv(&mut self, cx: &Context<'_>) -> Option<Result<Message>> {
         self.core.poll_recv(cx.waker(), &mut self.ticket)
+    }
+
+    /// See [`Core::watch`].
+    pub(crate) fn poll_watch<T>(
+        &mut self,
+        cx: &Context<'_>,
+        look: impl FnMut(&mut dyn Pattern, &mut Peers) -> Option<T>,
+    ) -> Poll<Result<T>> {
+        self.core.poll_watch(cx.waker(), &mut self.ticket, look).map_or(Poll::Pending, Poll::Ready)
     }
 
     /// Sends what `message` holds and takes it out of there, unless it has to wait.

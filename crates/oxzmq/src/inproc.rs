@@ -13,6 +13,7 @@ use crate::context;
 use crate::core::Core;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
+use crate::peer_info::Description;
 use crate::peers::{FarEnd, Peer, PeerId};
 use crate::queue::Queue;
 
@@ -71,6 +72,10 @@ struct Half {
 
 /// One end of a pair, as the other end sees it.
 struct End {
+    /// The name that joins them.
+    name: Arc<str>,
+    /// The end that looks at this one has bound the name.
+    accepted: bool,
     core: OnceLock<Weak<Core>>,
     id: OnceLock<PeerId>,
     /// The high-water marks of this end, once known: both ends' count together.
@@ -83,8 +88,10 @@ struct End {
 }
 
 impl End {
-    fn new(other: &Arc<Core>) -> Arc<Self> {
+    fn new(other: &Arc<Core>, name: Arc<str>, accepted: bool) -> Arc<Self> {
         Arc::new(Self {
+            name,
+            accepted,
             core: OnceLock::new(),
             id: OnceLock::new(),
             settings: OnceLock::new(),
@@ -123,6 +130,10 @@ impl FarEnd for End {
         if let (Some(core), Some(&id)) = (self.other.upgrade(), self.other_id.get()) {
             core.detach(id);
         }
+    }
+
+    fn describe(&self) -> Description {
+        Description { endpoint: format!("inproc://{}", self.name), accepted: self.accepted, ..Description::default() }
     }
 
     fn capacities(&self, send_hwm: usize, recv_hwm: usize) -> (usize, usize) {
@@ -174,7 +185,7 @@ pub(crate) fn connect(core: &Arc<Core>, name: &str, routing_id: Bytes) -> Result
         core.options(|options| (Settings::of(options, core.socket_type), options.conflates(core.socket_type)));
     let outbound = Arc::new(Queue::new(settings.send_hwm, conflate));
     let inbound = Arc::new(Queue::new(settings.recv_hwm, conflate));
-    let binder_end = End::new(core);
+    let binder_end = End::new(core, name.into(), false);
     let far: Arc<dyn FarEnd> = Arc::clone(&binder_end) as _;
     let mut peer = Peer::new(Arc::clone(&outbound), Arc::clone(&inbound), far, settings.recv_hwm);
     peer.routing_id = routing_id;
@@ -216,7 +227,7 @@ fn join(half: Half, binder: &Arc<Core>, settings: &Settings) {
     let room = outbound.set_capacity(to_binder);
     inbound.set_capacity(to_connecter);
 
-    let connecter_end = End::new(binder);
+    let connecter_end = End::new(binder, Arc::clone(&binder_end.name), true);
     let _ = connecter_end.core.set(core.clone());
     let _ = connecter_end.id.set(id);
     let _ = connecter_end.settings.set(connecter.clone());

@@ -15,6 +15,7 @@ use oxzmq_proto::{Frame, Kind, Message, Properties};
 use smallvec::SmallVec;
 
 use crate::options::Options;
+use crate::peer_info::Description;
 use crate::queue::{Push, Queue};
 
 /// What is at the far end of a peer's queues: one connection, or the other socket of an inproc pair.
@@ -29,6 +30,8 @@ pub(crate) trait FarEnd: Send + Sync {
     fn room_ready(self: Arc<Self>);
     /// This end wants no more messages. What the outbound queue holds may still be delivered.
     fn close(self: Arc<Self>);
+    /// What it knows of itself.
+    fn describe(&self) -> Description;
     /// The capacities of the two queues when this end's high-water marks are these.
     fn capacities(&self, send_hwm: usize, recv_hwm: usize) -> (usize, usize) {
         (send_hwm, recv_hwm)
@@ -79,6 +82,8 @@ pub(crate) struct Peer {
     /// Read from the inbox and not yet reported to the queue.
     read: usize,
     report_every: usize,
+    /// Messages for it that were dropped because its queue was full.
+    pub(crate) dropped: u64,
 }
 
 impl Peer {
@@ -102,6 +107,7 @@ impl Peer {
             conflates,
             read: 0,
             report_every: report_every(recv_capacity),
+            dropped: 0,
         }
     }
 
@@ -179,8 +185,33 @@ pub(crate) struct Peers {
     stamp: u64,
     wakes: Wakes,
     pub(crate) options: Options,
-    /// Messages that were dropped because nobody could take them or a queue was full.
-    pub(crate) dropped: u64,
+    pub(crate) drops: Drops,
+}
+
+/// Messages that a socket has dropped, by what was the matter; see [`SocketStats`](crate::SocketStats).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Drops {
+    /// PUB, XPUB, RADIO, ROUTER, REP: the queue of a peer was full, each peer counted. XPUB: notifications of
+    /// subscriptions that nobody received.
+    pub full: u64,
+    /// ROUTER: there was no peer with this routing id; REP: the requester had gone.
+    pub unroutable: u64,
+    /// What came from a peer was no message of its kind: an envelope without delimiter (REQ, REP), frames where there
+    /// is one only (CLIENT and its like), no group (DISH).
+    pub malformed: u64,
+    /// REQ: replies that nobody waits for any more, of another peer or to another request.
+    pub stale: u64,
+    /// SUB, DISH: messages that were not subscribed to, or not any more.
+    pub unwanted: u64,
+}
+
+impl Drops {
+    /// All together.
+    pub fn total(&self) -> u64 {
+        let Self { full, unroutable, malformed, stale, unwanted } = *self;
+        full + unroutable + malformed + stale + unwanted
+    }
 }
 
 struct Slot {
@@ -190,7 +221,14 @@ struct Slot {
 
 impl Peers {
     pub(crate) fn new(options: Options) -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), stamp: 0, wakes: Wakes::default(), options, dropped: 0 }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            stamp: 0,
+            wakes: Wakes::default(),
+            options,
+            drops: Drops::default(),
+        }
     }
 
     pub(crate) fn insert(&mut self, peer: Peer) -> PeerId {
@@ -269,8 +307,20 @@ impl Peers {
 
     /// Queues a message, or drops and counts it: for patterns that never wait.
     pub(crate) fn push_or_drop(&mut self, id: PeerId, message: &mut Message) {
-        if self.push(id, message).is_err() {
-            self.dropped += 1;
+        if let Err(error) = self.push(id, message) {
+            self.count_drop(id, &error);
+        }
+    }
+
+    pub(crate) fn count_drop(&mut self, id: PeerId, why: &PushError) {
+        match why {
+            PushError::Full => {
+                self.drops.full += 1;
+                if let Some(peer) = self.get_mut(id) {
+                    peer.dropped += 1;
+                }
+            }
+            PushError::Gone => self.drops.unroutable += 1,
         }
     }
 
@@ -451,9 +501,13 @@ impl FairQueue {
         }
     }
 
-    /// Drops every message received so far.
-    pub(crate) fn drain(&mut self, peers: &mut Peers) {
-        while self.recv(peers, &mut Message::new()).is_some() {}
+    /// Drops every message received so far, and says how many there were.
+    pub(crate) fn drain(&mut self, peers: &mut Peers) -> u64 {
+        let mut count = 0;
+        while self.recv(peers, &mut Message::new()).is_some() {
+            count += 1;
+        }
+        count
     }
 }
 

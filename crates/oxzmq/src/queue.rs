@@ -38,7 +38,7 @@ struct Inner {
     wake_at: usize,
     /// Bytes queued, with a little for each message.
     bytes: usize,
-    /// Messages pushed one by one so far.
+    /// Messages pushed so far.
     pushed: u64,
     producer_blocked: bool,
     closed: bool,
@@ -99,7 +99,7 @@ pub(crate) enum Push {
 pub(crate) struct Pressure {
     /// Enough has gathered, or the producer waits for room.
     pub(crate) now: bool,
-    /// Messages pushed one by one so far.
+    /// Messages pushed so far.
     pub(crate) pushed: u64,
 }
 
@@ -163,6 +163,7 @@ impl Queue {
             return false;
         }
         inner.bytes += message.byte_len() + PER_MESSAGE;
+        inner.pushed += 1;
         inner.items.push_back(message);
         inner.wake_consumer()
     }
@@ -175,6 +176,7 @@ impl Queue {
             return PushBatch { wake: false, full: false };
         }
         let room = inner.room();
+        let before = batch.len();
         if inner.conflate {
             if let Some(mut last) = batch.pop_back() {
                 keep_last_part(&mut last);
@@ -189,6 +191,7 @@ impl Queue {
             inner.items.extend(batch.drain(..n));
         }
         let full = !batch.is_empty();
+        inner.pushed += (before - batch.len()) as u64;
         inner.producer_blocked |= full;
         let wake = !inner.items.is_empty() && inner.wake_consumer();
         PushBatch { wake, full }
@@ -268,6 +271,11 @@ impl Queue {
 
     pub(crate) fn room(&self) -> usize {
         self.inner.lock().room()
+    }
+
+    /// Messages pushed so far.
+    pub(crate) fn pushed(&self) -> u64 {
+        self.inner.lock().pushed
     }
 
     /// Messages not yet taken by the consumer.

@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result, SendError};
 use crate::monitor::{self, Monitor};
 use crate::options::{AcceptFilter, Options, ReconnectStop};
 use crate::pattern;
-use crate::peers::PeerId;
+use crate::peers::{Drops, PeerId};
 
 /// A ZeroMQ socket: sends and receives whole messages to and from any number of peers, connects in the
 /// background, queues, and reconnects by itself.
@@ -60,8 +60,10 @@ impl Readiness {
 pub struct SocketStats {
     /// Peers now: connections, inproc partners, and endpoints that wait for a connection.
     pub peers: usize,
-    /// Messages dropped because a queue was full or nobody could take or understand them.
+    /// Messages dropped so far, all together.
     pub dropped: u64,
+    /// The same by what was the matter.
+    pub drops: Drops,
 }
 
 impl Socket {
@@ -139,24 +141,6 @@ impl Socket {
         }
         let peer = endpoints::connect(&self.core, endpoint)?.ok_or(ErrorKind::Closed)?;
         Ok(self.core.with_peers(|peers| pattern::number_of(peers, peer)))
-    }
-
-    /// SERVER, PEER: ends the connection to the peer with this routing id. What is queued for it lingers; what came
-    /// from it can still be received.
-    ///
-    /// # Errors
-    /// [`ErrorKind::HostUnreachable`] when there is none, [`ErrorKind::NotSupported`] for other types.
-    pub fn disconnect_peer(&self, routing_id: u32) -> Result<()> {
-        if !matches!(self.core.socket_type, SocketType::Server | SocketType::Peer) {
-            return Err(ErrorKind::NotSupported.into());
-        }
-        let peer = self.core.with_peers(|peers| {
-            peers
-                .ids()
-                .find(|&id| pattern::number_of(peers, id) == routing_id && peers.get(id).is_some_and(|peer| !peer.gone))
-        });
-        self.core.close_peer(peer.ok_or(ErrorKind::HostUnreachable)?);
-        Ok(())
     }
 
     /// Stops accepting at an endpoint, named as [`Socket::bind`] returned it, and closes the connections it
@@ -363,7 +347,11 @@ impl Socket {
 
     /// Numbers about the socket.
     pub fn stats(&self) -> SocketStats {
-        self.core.with_peers(|peers| SocketStats { peers: peers.live(), dropped: peers.dropped })
+        self.core.with_peers(|peers| SocketStats {
+            peers: peers.live(),
+            dropped: peers.drops.total(),
+            drops: peers.drops,
+        })
     }
 
     /// Closes the socket, as dropping it does, while others may still hold it: their calls fail with

@@ -213,7 +213,8 @@ impl Core {
     /// Takes back what was registered under a ticket.
     pub(crate) fn forget_waker(&self, ticket: &Ticket) {
         let mut state = self.state.lock();
-        let wakers = (state.recv_wakers.forget(ticket), state.send_wakers.forget(ticket));
+        let State { recv_wakers, send_wakers, watchers, .. } = &mut *state;
+        let wakers = (recv_wakers.forget(ticket), send_wakers.forget(ticket), watchers.wakers.forget(ticket));
         drop(state);
         drop(wakers); // perhaps the last reference to a task, so not under the lock
     }
@@ -231,14 +232,10 @@ impl Core {
     }
 
     fn tell_pattern(&self, tell: impl FnOnce(&mut dyn Pattern, &mut Peers) -> Result<()>) -> Result<()> {
-        let mut state = self.state.lock();
-        state.alive()?;
-        let State { pattern, peers, .. } = &mut *state;
-        let result = tell(&mut **pattern, peers);
-        let wakes = state.peers.take_wakes();
-        drop(state);
-        wakes.run();
-        result
+        self.update(|state| {
+            state.alive()?;
+            tell(&mut *state.pattern, &mut state.peers)
+        })
     }
 
     /// Ends a call: lets the next waiting thread go on where this one leaves off, and runs the wake-ups.

@@ -20,6 +20,7 @@ mod calls;
 mod peering;
 mod spin;
 mod wait;
+mod watch;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
@@ -30,6 +31,7 @@ use oxzmq_proto::{Message, SocketType};
 use parking_lot::{Condvar, Mutex};
 
 use self::spin::Spin;
+use self::watch::Watchers;
 use crate::context;
 use crate::endpoints::Endpoints;
 use crate::error::{Error, ErrorKind, Result};
@@ -52,6 +54,7 @@ pub(crate) struct Core {
     state: Mutex<State>,
     recv_cond: Condvar,
     send_cond: Condvar,
+    watch_cond: Condvar,
     net: OnceLock<Net>,
     /// Changes whenever threads that wait are to look again: what those that have not gone to sleep yet wait for.
     /// Written under the state's lock. Read without it as a hint, and again under it before a thread goes to
@@ -101,10 +104,14 @@ pub(crate) enum Until {
 impl Until {
     fn after(timeout: Option<Duration>) -> Self {
         match timeout {
-            None => Self::Forever,
             Some(Duration::ZERO) => Self::Now,
-            Some(timeout) => Instant::now().checked_add(timeout).map_or(Self::Forever, Self::Deadline),
+            other => Self::within(other),
         }
+    }
+
+    /// The same, with the error of a time that is over also where there was none.
+    pub(crate) fn within(timeout: Option<Duration>) -> Self {
+        timeout.and_then(|timeout| Instant::now().checked_add(timeout)).map_or(Self::Forever, Self::Deadline)
     }
 
     /// Time left; an error when there is none.
@@ -158,6 +165,7 @@ struct State {
     lease: Lease,
     recv_wakers: Wakers,
     send_wakers: Wakers,
+    watchers: Watchers,
     spin: Spin,
     /// A signal has ended the wait of the thread that holds the lock now.
     interrupted: bool,
@@ -194,12 +202,14 @@ impl Core {
                 lease: Lease::default(),
                 recv_wakers: Wakers::default(),
                 send_wakers: Wakers::default(),
+                watchers: Watchers::default(),
                 spin: Spin::default(),
                 interrupted: false,
                 deferred: Vec::new(),
             }),
             recv_cond: Condvar::new(),
             send_cond: Condvar::new(),
+            watch_cond: Condvar::new(),
             net: OnceLock::new(),
             news: AtomicU32::new(0),
             leader_awake: AtomicBool::new(true),
@@ -386,6 +396,15 @@ impl State {
         self.spinners > 0
             || (want.recv && (self.recv_sleepers > 0 || leader.recv || !self.recv_wakers.is_empty()))
             || (want.send && (self.send_sleepers > 0 || leader.send || !self.send_wakers.is_empty()))
+    }
+
+    fn look<T>(&mut self, look: &mut impl FnMut(&mut dyn Pattern, &mut Peers) -> Option<T>) -> Option<T> {
+        look(&mut *self.pattern, &mut self.peers)
+    }
+
+    fn wake_watching_tasks(&mut self) {
+        let Self { watchers, peers, .. } = self;
+        watchers.wakers.drain().for_each(|waker| peers.wake(Wake::Task(waker)));
     }
 
     fn wake_tasks(&mut self, want: Want) {

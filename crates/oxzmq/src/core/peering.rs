@@ -38,6 +38,7 @@ impl Core {
         if state.is_awaited(Want::SEND) && state.ready(Want::SEND).send {
             self.signal_send(&mut state);
         }
+        self.tell_watchers(&mut state);
         let wakes = state.peers.take_wakes();
         drop(state);
         if !wakes.is_empty() {

@@ -31,14 +31,7 @@ impl Core {
         if let Some(net) = self.net.get()
             && state.leader.is_none()
         {
-            self.start_leading(&mut state, net, want);
-            drop(state);
-            let interrupted = self.lead(net, timeout);
-            let mut state = self.state.lock();
-            state.leader = None;
-            state.lease.used = true;
-            state.interrupted = interrupted;
-            return state;
+            return self.lead_once(state, net, want, timeout);
         }
         if timeout != Some(Duration::ZERO) && state.spin.is_worthwhile() {
             let (news, rest) = (self.news.load(Ordering::Relaxed), state.spin.rest());
@@ -69,6 +62,24 @@ impl Core {
         } else {
             state.send_sleepers -= 1;
         }
+        state
+    }
+
+    /// Leads for one wait.
+    pub(super) fn lead_once<'a>(
+        self: &'a Arc<Self>,
+        mut state: MutexGuard<'a, State>,
+        net: &Net,
+        want: Want,
+        timeout: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
+        self.start_leading(&mut state, net, want);
+        drop(state);
+        let interrupted = self.lead(net, timeout);
+        let mut state = self.state.lock();
+        state.leader = None;
+        state.lease.used = true;
+        state.interrupted = interrupted;
         state
     }
 
@@ -196,7 +207,7 @@ impl Core {
         }
     }
 
-    fn wake_leader(&self, _locked: &State) {
+    pub(super) fn wake_leader(&self, _locked: &State) {
         if !self.leader_awake.load(Ordering::Relaxed)
             && let Some(net) = self.net.get()
         {
@@ -207,8 +218,10 @@ impl Core {
     pub(super) fn signal_all(&self, state: &mut State) {
         self.tell_spinners(state);
         state.wake_tasks(Want { recv: true, send: true });
+        state.wake_watching_tasks();
         self.recv_cond.notify_all();
         self.send_cond.notify_all();
+        self.watch_cond.notify_all();
         self.wake_leader(state);
     }
 

@@ -24,8 +24,11 @@ pub(super) struct Dish {
 impl Dish {
     fn fetch(&mut self, peers: &mut Peers, message: &mut Message) -> bool {
         while let Some(id) = self.queue.recv(peers, message) {
-            if message.len() == 2
-                && let Some(group) = message.pop_front()
+            if message.len() != 2 {
+                peers.drops.malformed += 1;
+                continue;
+            }
+            if let Some(group) = message.pop_front()
                 && let Some(group) = self.groups.get(group.as_slice())
             {
                 let make = || {
@@ -42,7 +45,7 @@ impl Dish {
                 message.set_properties(Some(properties));
                 return true;
             }
-            peers.dropped += 1;
+            peers.drops.unwanted += 1;
         }
         false
     }

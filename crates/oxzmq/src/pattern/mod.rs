@@ -84,6 +84,11 @@ pub(crate) trait Pattern: Send {
         None
     }
 
+    /// Number of peers that a message of this topic or group is for; `None` where peers do not choose.
+    fn subscribers(&mut self, _peers: &mut Peers, _topic: &[u8]) -> Option<usize> {
+        None
+    }
+
     /// Joins (or leaves) a group.
     fn join(&mut self, _peers: &mut Peers, _group: Frame, _add: bool) -> Result<()> {
         not_supported()

@@ -155,7 +155,7 @@ impl Publisher {
             subscriptions.remove(topic, id) != Removed::Others || manual || options.xpub_verbose_cancel
         };
         if report && self.receives && !self.incoming.notify(subscribe, topic, Some((id, from))) {
-            peers.dropped += 1;
+            peers.drops.full += 1;
         }
     }
 
@@ -167,10 +167,9 @@ impl Publisher {
         }
     }
 
-    fn find_targets(&mut self, peers: &mut Peers, message: &Message) {
+    fn find_targets(&mut self, peers: &mut Peers, topic: &[u8]) {
         let Self { subscriptions, targets, .. } = self;
         targets.clear();
-        let topic = message.first().map_or(&[][..], Frame::as_slice);
         peers.start_fan_out();
         subscriptions.for_each_match(topic, |id| {
             if peers.mark(id) {
@@ -205,7 +204,7 @@ impl Pattern for Publisher {
         let manual = peers.options.xpub_manual;
         let mut report = |topic: &[u8]| {
             if *receives && !incoming.notify(false, topic, None) {
-                peers.dropped += 1;
+                peers.drops.full += 1;
             }
         };
         subscriptions.remove_key(id, |topic, last| {
@@ -237,7 +236,7 @@ impl Pattern for Publisher {
         if self.subscriptions.is_empty() && !peers.options.invert_matching {
             return Ok(());
         }
-        self.find_targets(peers, message);
+        self.find_targets(peers, message.first().map_or(&[], Frame::as_slice));
         if let Some(only) = self.only {
             self.targets.retain(|&id| id == only);
         }
@@ -284,6 +283,11 @@ impl Pattern for Publisher {
             }
         }
         Ok(())
+    }
+
+    fn subscribers(&mut self, peers: &mut Peers, topic: &[u8]) -> Option<usize> {
+        self.find_targets(peers, topic);
+        Some(self.targets.len())
     }
 
     fn topics(&self) -> Option<usize> {

@@ -79,6 +79,10 @@ impl Pattern for Radio {
         Ok(())
     }
 
+    fn subscribers(&mut self, _: &mut Peers, group: &[u8]) -> Option<usize> {
+        Some(self.members.get(group).map_or(0, Vec::len))
+    }
+
     fn recv(&mut self, _: &mut Peers, _: &mut Message) -> Result<bool> {
         not_supported()
     }

@@ -61,7 +61,7 @@ impl Pattern for Rep {
                 self.request = Some((id, envelope));
                 return Ok(true);
             }
-            peers.dropped += 1;
+            peers.drops.malformed += 1;
         }
         Ok(false)
     }

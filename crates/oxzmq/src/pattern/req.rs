@@ -39,13 +39,16 @@ impl Req {
         }
     }
 
-    /// Removes the envelope of a reply; false when it is not the reply that is waited for.
-    fn open(&self, peers: &Peers, reply: &mut Message) -> bool {
+    /// Removes the envelope of a reply; false, and counted, when it is not the reply that is waited for.
+    fn open(&self, peers: &mut Peers, reply: &mut Message) -> bool {
         if peers.options.req_correlate && reply.pop_front().is_none_or(|id| id.as_slice() != self.request.to_ne_bytes())
         {
+            peers.drops.stale += 1;
             return false;
         }
-        reply.len() > 1 && reply.pop_front().is_some_and(|delimiter| delimiter.is_empty())
+        let whole = reply.len() > 1 && reply.pop_front().is_some_and(|delimiter| delimiter.is_empty());
+        peers.drops.malformed += u64::from(!whole);
+        whole
     }
 }
 
@@ -82,7 +85,7 @@ impl Pattern for Req {
             return Err(NotSent::Full);
         }
         // A late reply to an earlier request must not be taken for the answer to this one.
-        self.queue.drain(peers);
+        peers.drops.stale += self.queue.drain(peers);
         if message.is_empty() {
             message.push_back(Frame::new());
         }
@@ -100,11 +103,12 @@ impl Pattern for Req {
     fn recv(&mut self, peers: &mut Peers, message: &mut Message) -> Result<bool> {
         let State::Waiting(from) = self.state else { return Err(ErrorKind::InvalidState.into()) };
         while let Some(id) = self.queue.recv(peers, message) {
-            if from.is_none_or(|from| from == id) && self.open(peers, message) {
+            if from.is_some_and(|from| from != id) {
+                peers.drops.stale += 1;
+            } else if self.open(peers, message) {
                 self.state = State::Idle;
                 return Ok(true);
             }
-            peers.dropped += 1;
         }
         Ok(false)
     }

@@ -113,7 +113,7 @@ impl Pattern for Router {
                 message.push_front(routing_id);
                 return Err(NotSent::Refused(ErrorKind::HostUnreachable));
             }
-            peers.dropped += 1;
+            peers.drops.unroutable += 1;
             return Ok(());
         };
         if message.is_empty() {
@@ -129,8 +129,8 @@ impl Pattern for Router {
                 message.push_front(routing_id);
                 Err(NotSent::Refused(ErrorKind::HostUnreachable))
             }
-            Err(_) => {
-                peers.dropped += 1;
+            Err(error) => {
+                peers.count_drop(id, &error);
                 Ok(())
             }
         }

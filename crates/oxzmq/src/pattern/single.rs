@@ -25,7 +25,7 @@ impl<P: Pattern> Single<P> {
             if message.len() <= 1 {
                 return Ok(true);
             }
-            peers.dropped += 1;
+            peers.drops.malformed += 1;
         }
         Ok(false)
     }

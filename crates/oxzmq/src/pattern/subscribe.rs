@@ -31,6 +31,7 @@ impl Subscriber {
             if message.kind() == Kind::Data && wants(self.filters, &self.subscriptions, peers, message) {
                 return true;
             }
+            peers.drops.unwanted += 1;
         }
         false
     }

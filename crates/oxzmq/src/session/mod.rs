@@ -28,9 +28,11 @@ use crate::context::Lingering;
 use crate::core::Core;
 use crate::monitor::{Event, EventKind};
 use crate::options::Options;
+use crate::peer_info::Description;
 use crate::peers::{FarEnd, PeerId};
 use crate::queue::Queue;
 use crate::reactor::Parting;
+use crate::security::Mechanism;
 use crate::sys::Interest;
 
 /// Steps that one visit may take before other connections get their turn.
@@ -95,6 +97,7 @@ pub(crate) struct Session {
     announces: bool,
     /// Delivered when the connection is lost.
     parting: Vec<Message>,
+    mechanism: Mechanism,
 }
 
 enum Life {
@@ -124,6 +127,8 @@ struct Tx {
     broken: bool,
     /// A raw connection that is to be closed once `out` is written.
     hang_up: bool,
+    /// Octets written so far, to all connections.
+    octets: u64,
 }
 
 #[derive(Default)]
@@ -140,6 +145,8 @@ struct Rx {
     controls: Vec<Control>,
     /// The inbound queue is full: reading goes on when it has room.
     paused: bool,
+    /// Octets read so far, from all connections.
+    octets: u64,
 }
 
 #[derive(Default)]
@@ -214,6 +221,7 @@ impl Session {
             },
             announces,
             parting,
+            mechanism: options.security.mechanism(),
         })
     }
 
@@ -508,6 +516,21 @@ impl FarEnd for Session {
 
     fn room_ready(self: Arc<Self>) {
         self.resume();
+    }
+
+    fn describe(&self) -> Description {
+        let (in_hand, octets_out) = {
+            let tx = self.tx.lock();
+            (tx.local.len(), tx.octets)
+        };
+        Description {
+            endpoint: self.endpoint().to_owned(),
+            accepted: matches!(self.origin, Origin::Accepted { .. }),
+            mechanism: self.mechanism,
+            in_hand,
+            octets_out,
+            octets_in: self.rx.lock().octets,
+        }
     }
 
     fn close(self: Arc<Self>) {

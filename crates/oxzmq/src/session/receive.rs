@@ -89,6 +89,7 @@ impl Session {
             body.reserve();
             let want = body.missing.min(body.buffer.capacity() - body.buffer.len());
             let Some(got) = recv_body(link, body.buffer, want)? else { return Ok(Next::Wait) };
+            rx.octets += got as u64;
             if let Some(decoder) = &mut rx.decoder {
                 decoder.body_received(&mut rx.batch, &mut rx.controls).map_err(Lost::Protocol)?;
             }
@@ -114,6 +115,7 @@ impl Session {
         let space = buffer.len() - kept;
         let read = received(|| rustix::net::recv(&link.fd, &mut buffer[kept..], RecvFlags::empty()).map(|(n, _)| n))?;
         let Some(got) = read else { return Ok(Next::Wait) };
+        rx.octets += got as u64;
         let input = &buffer[..kept + got];
         let used = self.decode(rx, input)?;
         // Memory that idle connections need not keep.

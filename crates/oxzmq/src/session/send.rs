@@ -114,7 +114,10 @@ impl Session {
             return Next::Wait;
         }
         match write(&link, &mut tx.out) {
-            Ok(()) => Next::Again,
+            Ok(written) => {
+                tx.octets += written as u64;
+                Next::Again
+            }
             Err(Errno::AGAIN) => {
                 tx.blocked = true;
                 self.watch(None, |interest| Interest { write: true, ..interest });
@@ -206,7 +209,7 @@ fn encode_raw(message: Message, out: &mut OutBuf) -> bool {
 }
 
 /// One write of as much as the kernel takes. Never raises SIGPIPE.
-fn write(link: &Link, out: &mut OutBuf) -> Result<(), Errno> {
+fn write(link: &Link, out: &mut OutBuf) -> Result<usize, Errno> {
     let written = if out.is_contiguous() {
         rustix::net::send(&link.fd, out.first_slice(), SendFlags::NOSIGNAL)?
     } else {
@@ -216,5 +219,5 @@ fn write(link: &Link, out: &mut OutBuf) -> Result<(), Errno> {
         rustix::net::sendmsg(&link.fd, &slices[..count], &mut control, SendFlags::NOSIGNAL)?
     };
     out.advance(written);
-    Ok(())
+    Ok(written)
 }

@@ -1,0 +1,277 @@
+//! Who is connected, what was dropped and why, and waiting until somebody is there.
+
+mod common;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::thread;
+
+use common::*;
+use oxzmq::{ErrorKind, Mechanism, Message, SocketType};
+
+#[test]
+fn peers_tell_who_they_are_and_what_they_have_exchanged() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let (router, dealer) = (context.socket(SocketType::Router), context.socket(SocketType::Dealer));
+        dealer.set_routing_id("anna").unwrap();
+        let endpoint = transport.join(&router, &dealer);
+        for n in 0..3 {
+            send(&dealer, [n.to_string(), "x".repeat(100)]);
+        }
+        assert_eq!(recv_text(&router)[0], "anna");
+        until("everything has come", || router.peers()[0].queued_in == 2);
+
+        let seen = router.peers().remove(0);
+        assert_eq!((seen.routing_id.as_ref(), seen.endpoint.as_str()), (&b"anna"[..], endpoint.as_str()));
+        assert!(seen.connected && seen.accepted && seen.mechanism == Mechanism::Null, "{seen:?}");
+        assert_eq!((seen.messages_in, seen.messages_out, seen.queued_out, seen.dropped), (3, 0, 0, 0));
+        let other = dealer.peers().remove(0);
+        assert_eq!((other.endpoint.as_str(), other.accepted, other.messages_out), (endpoint.as_str(), false, 3));
+        match transport {
+            Transport::Inproc => assert_eq!((seen.octets_in, seen.socket_type()), (0, None)),
+            _ => {
+                assert_eq!(seen.octets_in, 3 * (2 + 1 + 2 + 100), "{transport:?}");
+                assert_eq!(other.octets_out, seen.octets_in);
+                assert_eq!(seen.socket_type(), Some(SocketType::Dealer));
+                let local = if transport == Transport::Tcp { "127.0.0.1" } else { "localhost:" };
+                assert!(seen.address().unwrap().starts_with(local), "{seen:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_is_still_being_connected_is_there_and_says_so() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let place = Place::new(transport);
+        let push = context.connected(SocketType::Push, place.endpoint());
+        send(&push, "early");
+        let info = push.peers().remove(0);
+        assert!(!info.connected && info.queued_out == 1 && info.properties.is_none(), "{transport:?}: {info:?}");
+        assert_kind(push.wait_for_peers(1, Some(ms(10))), ErrorKind::TimedOut);
+    }
+    let error = context.socket(SocketType::Pub).wait_for_peers(2, Some(ms(1))).unwrap_err();
+    assert!(error.to_string().contains("0 of 2 peers"), "{error}");
+}
+
+#[test]
+fn one_waits_for_peers_until_they_are_there() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let pull = context.socket(SocketType::Pull);
+        let endpoint = pull.bind(&transport.wildcard()).unwrap();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| pull.wait_for_peers(3, Some(PATIENCE)));
+            let asynchronous = scope.spawn(|| block_on(pull.wait_for_peers_async(2)));
+            // Somebody else may be waiting for messages at the same time, and leads.
+            let receiving = scope.spawn(|| recv_text(&pull));
+            let pushes: Vec<_> = (0..3).map(|_| context.connected(SocketType::Push, &endpoint)).collect();
+            assert_eq!(waiting.join().unwrap().unwrap(), 3, "{transport:?}");
+            assert!(asynchronous.join().unwrap().unwrap() >= 2);
+            send(&pushes[0], "at last");
+            assert_eq!(receiving.join().unwrap(), ["at last"]);
+        });
+        // Those that have gone do not count.
+        until("they have gone", || pull.stats().peers == 0);
+        assert_kind(pull.wait_for_peers(1, Some(ms(1))), ErrorKind::TimedOut);
+    }
+}
+
+#[test]
+fn one_waits_for_subscribers_of_a_topic() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        for socket_type in [SocketType::Pub, SocketType::Xpub] {
+            let publisher = context.socket(socket_type);
+            let endpoint = publisher.bind(&transport.wildcard()).unwrap();
+            let subscribers: Vec<_> = (0..3).map(|_| context.connected(SocketType::Sub, &endpoint)).collect();
+            assert_kind(publisher.wait_for_subscribers("weather.1", 1, Some(ms(5))), ErrorKind::TimedOut);
+            let future = publisher.wait_for_subscribers_async("weather.1", 3);
+            thread::scope(|scope| {
+                let waiting = scope.spawn(|| publisher.wait_for_subscribers("weather.1", 3, Some(PATIENCE)));
+                let asynchronous = scope.spawn(|| block_on(future));
+                for (subscriber, topic) in subscribers.iter().zip(["weather.", "weather.1", ""]) {
+                    subscriber.subscribe("other").unwrap();
+                    subscriber.subscribe(topic).unwrap();
+                }
+                assert_eq!(waiting.join().unwrap().unwrap(), 3);
+                assert_eq!(asynchronous.join().unwrap().unwrap(), 3);
+            });
+            // The promise: nobody misses what is sent now.
+            send(&publisher, "weather.1 is fine");
+            for subscriber in &subscribers {
+                assert_eq!(recv_text(subscriber), ["weather.1 is fine"], "{transport:?}");
+            }
+            assert_eq!(publisher.wait_for_subscribers("otherwise", 1, None).unwrap(), 3);
+            subscribers[1].unsubscribe("weather.1").unwrap();
+            until("one has cancelled", || publisher.wait_for_subscribers("weather.1", 0, None).unwrap() == 2);
+        }
+
+        let (radio, dish) = (context.socket(SocketType::Radio), context.socket(SocketType::Dish));
+        dish.join("news").unwrap();
+        dish.connect(&radio.bind(&transport.wildcard()).unwrap()).unwrap();
+        assert_eq!(radio.wait_for_subscribers("news", 1, Some(PATIENCE)).unwrap(), 1);
+        assert_kind(radio.wait_for_subscribers("new", 1, Some(ms(1))), ErrorKind::TimedOut);
+    }
+    let push = context.socket(SocketType::Push);
+    assert_kind(push.wait_for_subscribers("", 0, None), ErrorKind::NotSupported);
+    assert_kind(block_on(push.wait_for_subscribers_async("", 0)), ErrorKind::NotSupported);
+}
+
+#[test]
+fn the_end_of_the_socket_ends_the_wait() {
+    for close in [true, false] {
+        let context = TestContext::new();
+        let (socket, kind) = (context.bound(SocketType::Pull).0, [ErrorKind::Terminated, ErrorKind::Closed]);
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..2).map(|_| scope.spawn(|| socket.wait_for_peers(1, None))).collect();
+            let task = scope.spawn(|| block_on(socket.wait_for_peers_async(1)));
+            if close {
+                socket.close()
+            } else {
+                context.shutdown()
+            }
+            for thread in threads {
+                assert_kind(thread.join().unwrap(), kind[usize::from(close)]);
+            }
+            assert_kind(task.join().unwrap(), kind[usize::from(close)]);
+        });
+    }
+}
+
+#[test]
+fn a_wait_that_is_given_up_leaves_no_waker_behind() {
+    let context = TestContext::new();
+    let (pull, endpoint) = context.bound(SocketType::Pull);
+    let wakes = Arc::new(CountWakes::default());
+    {
+        let mut future = pin!(pull.wait_for_peers_async(1));
+        assert!(matches!(poll_once(future.as_mut(), &wakes), Poll::Pending));
+        assert_eq!(Arc::strong_count(&wakes), 2);
+    }
+    assert_eq!(Arc::strong_count(&wakes), 1);
+    let _push = context.connected(SocketType::Push, &endpoint);
+    pull.wait_for_peers(1, Some(PATIENCE)).unwrap();
+    assert_eq!(wakes.count(), 0);
+}
+
+#[test]
+fn a_peer_can_be_sent_away() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let router = context.socket(SocketType::Router);
+        let endpoint = router.bind(&transport.wildcard()).unwrap();
+        let [anna, ben] = ["anna", "ben"].map(|name| {
+            let dealer = context.socket(SocketType::Dealer);
+            dealer.set_routing_id(name).unwrap();
+            dealer.set_reconnect_interval(None).unwrap();
+            dealer.connect(&endpoint).unwrap();
+            dealer
+        });
+        router.wait_for_peers(2, Some(PATIENCE)).unwrap();
+        send(&anna, "first");
+        assert_eq!(recv_text(&router), ["anna", "first"]);
+        let key = router.peers().iter().find(|peer| peer.routing_id == "anna").unwrap().key;
+        router.disconnect_peer(key).unwrap();
+        until("she has gone", || router.peers().len() == 1 && anna.peers().is_empty());
+        assert_kind(router.disconnect_peer(key), ErrorKind::HostUnreachable);
+        assert_kind(router.disconnect_peer(7), ErrorKind::NotSupported);
+        router.disconnect_peer(&b"ben"[..]).unwrap();
+        until("he has gone", || router.peers().is_empty() && ben.peers().is_empty());
+    }
+    // One that this socket has connected to is not connected to again.
+    let (pull, endpoint) = context.bound(SocketType::Pull);
+    let push = context.connected(SocketType::Push, &endpoint);
+    push.wait_for_peers(1, Some(PATIENCE)).unwrap();
+    push.disconnect_peer(push.peers()[0].key).unwrap();
+    until("it has gone", || push.peers().is_empty() && pull.peers().is_empty());
+    assert_kind(pull.wait_for_peers(1, Some(A_WHILE)), ErrorKind::TimedOut);
+}
+
+#[test]
+fn what_is_dropped_is_counted_by_its_reason() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let (router, dealer) = (context.socket(SocketType::Router), context.socket(SocketType::Dealer));
+        router.set_send_hwm(2).unwrap();
+        dealer.set_recv_hwm(1).unwrap();
+        dealer.set_routing_id("d").unwrap();
+        transport.join(&router, &dealer);
+        router.wait_for_peers(1, Some(PATIENCE)).unwrap();
+        send(&router, ["nobody", "x"]);
+        assert_eq!(router.stats().drops.unroutable, 1, "{transport:?}");
+        let large = vec![0; 64 * 1024];
+        until("its queue is full", || {
+            send(&router, [b"d".to_vec(), large.clone()]);
+            router.stats().drops.full > 0
+        });
+        assert_eq!(router.peers()[0].dropped, router.stats().drops.full);
+        assert_eq!(router.stats().dropped, router.stats().drops.total());
+
+        let (rep, dealer) = context.pair(transport, SocketType::Rep, SocketType::Dealer);
+        send(&dealer, "no envelope");
+        send(&dealer, ["", "good"]);
+        assert_eq!(recv_text(&rep), ["good"]);
+        assert_eq!((rep.stats().drops.malformed, rep.stats().dropped), (1, 1));
+
+        let (router, req) = context.pair(transport, SocketType::Router, SocketType::Req);
+        req.set_req_relaxed(true).unwrap();
+        req.set_req_correlate(true).unwrap();
+        let answer = |body: &str| {
+            let mut message = recv(&router);
+            message.pop_back();
+            message.push_back(body);
+            send(&router, message);
+        };
+        send(&req, "one");
+        send(&req, "two");
+        answer("late");
+        answer("right");
+        assert_eq!(recv_text(&req), ["right"]);
+        assert_eq!(req.stats().drops.stale, 1, "{transport:?}");
+    }
+}
+
+#[test]
+fn what_a_subscriber_did_not_ask_for_is_counted() {
+    let context = TestContext::new();
+    // An XPUB in manual mode, that sends more than was asked for.
+    let (publisher, endpoint) = context.bound(SocketType::Xpub);
+    publisher.set_xpub_manual(true).unwrap();
+    let subscriber = context.connected(SocketType::Sub, &endpoint);
+    subscriber.subscribe("b").unwrap();
+    assert_eq!(recv(&publisher), Message::from("\u{1}b"));
+    publisher.subscribe("").unwrap();
+    send(&publisher, "a");
+    send(&publisher, "b");
+    assert_eq!(recv_text(&subscriber), ["b"]);
+    assert_eq!(subscriber.stats().drops.unwanted, 1);
+}
+
+#[test]
+fn a_thread_that_waits_for_peers_serves_the_others_messages() {
+    // One thread waits for a peer that never comes, and leads; messages reach the others all the same.
+    let context = TestContext::new();
+    let (rep, endpoint) = context.bound(SocketType::Rep);
+    let req = context.connected(SocketType::Req, &endpoint);
+    rep.wait_for_peers(1, Some(PATIENCE)).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| rep.wait_for_peers(2, None));
+        scope.spawn(|| req.wait_for_peers(2, None));
+        scope.spawn(|| {
+            for _ in 0..1000 {
+                let request = recv(&rep);
+                send(&rep, request);
+            }
+        });
+        for n in 0..1000 {
+            send(&req, n.to_string());
+            assert_eq!(recv_text(&req), [n.to_string()]);
+        }
+        rep.close();
+        req.close();
+    });
+}
