@@ -57,6 +57,7 @@ mod proxy;
 mod queue;
 mod random;
 mod reactor;
+mod requests;
 mod security;
 mod session;
 mod socket;

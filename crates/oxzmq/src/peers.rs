@@ -186,6 +186,8 @@ pub(crate) struct Peers {
     wakes: Wakes,
     pub(crate) options: Options,
     pub(crate) drops: Drops,
+    /// Something has happened that those who watch the socket are to look at.
+    pub(crate) news: bool,
 }
 
 /// Messages that a socket has dropped, by what was the matter; see [`SocketStats`](crate::SocketStats).
@@ -228,6 +230,7 @@ impl Peers {
             wakes: Wakes::default(),
             options,
             drops: Drops::default(),
+            news: false,
         }
     }
 

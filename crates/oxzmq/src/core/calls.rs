@@ -223,6 +223,11 @@ impl Core {
         self.tell_pattern(|pattern, peers| pattern.subscribe(peers, prefix, add))
     }
 
+    /// Nobody waits for the reply to this request any more.
+    pub(crate) fn give_up(&self, number: u32) {
+        self.update(|state| state.pattern.give_up(number));
+    }
+
     pub(crate) fn topics_count(&self) -> Option<usize> {
         self.state.lock().pattern.topics()
     }
@@ -249,6 +254,9 @@ impl Core {
         }
         if state.recv_sleepers + state.send_sleepers > 0 || state.leader.is_some() {
             self.hand_on(&mut state, waited);
+        }
+        if std::mem::take(&mut state.peers.news) {
+            self.tell_watchers(&mut state);
         }
         if state.peers.has_wakes() {
             let wakes = state.peers.take_wakes();

@@ -4,6 +4,7 @@
 //! socket's lock, never waits, and knows nothing of transports. A new socket type is one file here and
 //! one line in [`new`].
 
+mod correlated;
 mod dealer;
 mod dish;
 mod pair;
@@ -79,6 +80,19 @@ pub(crate) trait Pattern: Send {
         Err(Error::new(ErrorKind::InvalidArgument, "only SUB sockets subscribe by call"))
     }
 
+    /// Sends a request with a number, which is returned, and by which its reply is known.
+    fn request(&mut self, _peers: &mut Peers, _message: &mut Message) -> Result<u32, NotSent> {
+        Err(NotSent::Refused(ErrorKind::NotSupported))
+    }
+
+    /// The reply to a request, if it is there: then the request is over.
+    fn take_reply(&mut self, _peers: &mut Peers, _number: u32) -> Option<Message> {
+        None
+    }
+
+    /// Nobody waits for the reply to this request any more.
+    fn give_up(&mut self, _number: u32) {}
+
     /// Number of different topics that are subscribed to; `None` where there are no subscriptions.
     fn topics(&self) -> Option<usize> {
         None
@@ -105,7 +119,7 @@ pub(crate) fn new(socket_type: SocketType) -> Result<Box<dyn Pattern>> {
         SocketType::Xsub => Box::new(subscribe::Subscriber::new(false)),
         SocketType::Req => Box::new(req::Req::new()),
         SocketType::Rep => Box::<rep::Rep>::default(),
-        SocketType::Dealer => Box::<dealer::Dealer>::default(),
+        SocketType::Dealer => Box::new(correlated::Correlated::by_envelope(dealer::Dealer::default())),
         SocketType::Router => Box::new(router::Router::new()),
         SocketType::Pull => Box::<pull::Pull>::default(),
         SocketType::Push => Box::<push::Push>::default(),
@@ -115,7 +129,7 @@ pub(crate) fn new(socket_type: SocketType) -> Result<Box<dyn Pattern>> {
         SocketType::Scatter => Box::<single::Single<push::Push>>::default(),
         SocketType::Gather => Box::<single::Single<pull::Pull>>::default(),
         SocketType::Channel => Box::<single::Single<pair::Pair>>::default(),
-        SocketType::Client => Box::new(single::Single::of(dealer::Dealer::client())),
+        SocketType::Client => Box::new(correlated::Correlated::by_prefix(single::Single::of(dealer::Dealer::client()))),
         SocketType::Server | SocketType::Peer => Box::new(single::Single::of(server::Server::new())),
         other => {
             return Err(Error::new(ErrorKind::InvalidArgument, format!("socket type {other} is not supported")));

@@ -1,0 +1,191 @@
+//! Requests with numbers, on types that otherwise only send and receive: what comes back with the number of a request
+//! is its reply, however many are under way and in whatever order they are answered.
+
+use std::collections::{HashMap, VecDeque};
+
+use oxzmq_proto::{Frame, Message};
+
+use super::{NotSent, Pattern};
+use crate::error::Result;
+use crate::peers::{PeerId, Peers};
+use crate::random;
+
+/// Octets of a request's number.
+const NUMBER: usize = 4;
+
+/// Where the number is.
+#[derive(Clone, Copy)]
+enum Form {
+    /// In a frame of its own with an empty one behind it: an envelope, which REP sends back by itself.
+    Envelope,
+    /// At the beginning of the only frame there may be.
+    Prefix,
+}
+
+pub(super) struct Correlated<P> {
+    pattern: P,
+    form: Form,
+    /// The requests under way, and their replies once they are there.
+    pending: HashMap<[u8; NUMBER], Option<Message>>,
+    /// Looked at for the sake of a reply behind it; in order of arrival.
+    others: VecDeque<Message>,
+    last: u32,
+}
+
+impl<P: Pattern> Correlated<P> {
+    pub(super) fn by_envelope(pattern: P) -> Self {
+        Self::new(pattern, Form::Envelope)
+    }
+
+    pub(super) fn by_prefix(pattern: P) -> Self {
+        Self::new(pattern, Form::Prefix)
+    }
+
+    fn new(pattern: P, form: Form) -> Self {
+        Self { pattern, form, pending: HashMap::new(), others: VecDeque::new(), last: random::u32() }
+    }
+
+    fn next_number(&mut self) -> u32 {
+        loop {
+            self.last = self.last.wrapping_add(1);
+            if !self.pending.contains_key(&self.last.to_be_bytes()) {
+                return self.last;
+            }
+        }
+    }
+
+    /// Puts a reply where its request will find it; otherwise leaves the message as it is.
+    fn claim(&mut self, peers: &mut Peers, message: &mut Message) -> bool {
+        let [first, rest @ ..] = message.frames() else { return false };
+        let number = match self.form {
+            Form::Envelope if rest.len() > 1 && rest[0].is_empty() => first.as_slice(),
+            Form::Envelope => return false,
+            Form::Prefix => first.get(..NUMBER).unwrap_or_default(),
+        };
+        let Some(place) = self.pending.get_mut(number).filter(|place| place.is_none()) else { return false };
+        let mut reply = std::mem::take(message);
+        match (self.form, reply.pop_front()) {
+            (Form::Envelope, _) => drop(reply.pop_front()),
+            (Form::Prefix, first) => reply.push_front(first.unwrap_or_default().into_bytes().slice(NUMBER..)),
+        }
+        *place = Some(reply);
+        peers.news = true;
+        true
+    }
+
+    /// Looks for replies among what has come, for as long as what is in front of them has room here.
+    #[cold]
+    fn sort(&mut self, peers: &mut Peers) {
+        let most = match peers.options.recv_hwm {
+            0 => usize::MAX,
+            hwm => hwm as usize,
+        };
+        let mut message = Message::new();
+        while self.others.len() < most && matches!(self.pattern.recv(peers, &mut message), Ok(true)) {
+            if !self.claim(peers, &mut message) {
+                self.others.push_back(std::mem::take(&mut message));
+            }
+        }
+    }
+}
+
+impl<P: Pattern> Pattern for Correlated<P> {
+    fn attached(&mut self, peers: &mut Peers, id: PeerId) {
+        self.pattern.attached(peers, id);
+    }
+
+    fn linked(&mut self, peers: &mut Peers, id: PeerId) {
+        self.pattern.linked(peers, id);
+    }
+
+    fn unlinked(&mut self, peers: &mut Peers, id: PeerId) {
+        self.pattern.unlinked(peers, id);
+    }
+
+    fn detached(&mut self, peers: &mut Peers, id: PeerId) {
+        self.pattern.detached(peers, id);
+    }
+
+    fn readable(&mut self, peers: &mut Peers, id: PeerId) {
+        self.pattern.readable(peers, id);
+        if !self.pending.is_empty() {
+            self.sort(peers);
+        }
+    }
+
+    fn writable(&mut self, peers: &mut Peers, id: PeerId) {
+        self.pattern.writable(peers, id);
+    }
+
+    fn send(&mut self, peers: &mut Peers, message: &mut Message) -> Result<(), NotSent> {
+        self.pattern.send(peers, message)
+    }
+
+    fn recv(&mut self, peers: &mut Peers, message: &mut Message) -> Result<bool> {
+        if let Some(next) = self.others.pop_front() {
+            *message = next;
+            return Ok(true);
+        }
+        while self.pattern.recv(peers, message)? {
+            if self.pending.is_empty() || !self.claim(peers, message) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn can_send(&mut self, peers: &mut Peers) -> bool {
+        self.pattern.can_send(peers)
+    }
+
+    fn senders_differ(&self) -> bool {
+        self.pattern.senders_differ()
+    }
+
+    fn can_recv(&mut self, peers: &mut Peers) -> bool {
+        if self.others.is_empty() && !self.pending.is_empty() {
+            self.sort(peers);
+            return !self.others.is_empty();
+        }
+        !self.others.is_empty() || self.pattern.can_recv(peers)
+    }
+
+    fn request(&mut self, peers: &mut Peers, message: &mut Message) -> Result<u32, NotSent> {
+        if !self.pattern.can_send(peers) {
+            return Err(NotSent::Full);
+        }
+        let number = self.next_number();
+        let octets = number.to_be_bytes();
+        match self.form {
+            Form::Envelope => {
+                if message.is_empty() {
+                    message.push_back(Frame::new());
+                }
+                message.push_front(Frame::new());
+                message.push_front(&octets);
+            }
+            Form::Prefix => {
+                let body = message.pop_front().unwrap_or_default();
+                message.push_front([&octets[..], &body].concat());
+            }
+        }
+        self.pattern.send(peers, message)?;
+        self.pending.insert(octets, None);
+        Ok(number)
+    }
+
+    fn take_reply(&mut self, peers: &mut Peers, number: u32) -> Option<Message> {
+        let number = number.to_be_bytes();
+        if matches!(self.pending.get(&number), Some(None)) {
+            // What came before the request was made is in front of it still.
+            self.sort(peers);
+        }
+        let reply = self.pending.get_mut(&number)?.take()?;
+        self.pending.remove(&number);
+        Some(reply)
+    }
+
+    fn give_up(&mut self, number: u32) {
+        self.pending.remove(&number.to_be_bytes());
+    }
+}
