@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use oxzmq_proto::SocketType;
 use parking_lot::{Condvar, Mutex};
@@ -22,6 +23,9 @@ pub const DEFAULT_MAX_HANDSHAKES: usize = 4096;
 
 /// Most I/O threads of a context.
 pub const MAX_IO_THREADS: usize = 1024;
+
+/// Most sockets or endpoints that an error names.
+const MOST_NAMED: usize = 8;
 
 /// Where sockets live: they share its I/O threads and its `inproc://` names. Cloning gives another handle
 /// to the same context.
@@ -111,8 +115,33 @@ struct State {
     /// Sockets that are open.
     sockets: HashMap<u64, Weak<Core>>,
     next_socket: u64,
-    /// Peers of closed sockets (or of removed endpoints) that still have messages to deliver.
-    lingering: usize,
+    /// The endpoints of closed sockets (or those removed) that still have messages to deliver, under numbers of their own.
+    lingering: HashMap<u64, String>,
+    next_lingering: u64,
+}
+
+impl State {
+    fn is_over(&self) -> bool {
+        self.sockets.is_empty() && self.lingering.is_empty()
+    }
+}
+
+/// What the end of a context waits for, for people.
+fn waited_for(sockets: &[Arc<Core>], mut lingering: Vec<String>) -> String {
+    let open = sockets.iter().map(|core| match &core.endpoints.lock().last {
+        last if last.is_empty() => core.socket_type.to_string(),
+        last => format!("{} ({last})", core.socket_type),
+    });
+    lingering.sort_unstable();
+    lingering.dedup();
+    let mut parts = Vec::new();
+    for (what, names) in [("open sockets", open.collect()), ("messages queued for", lingering)] {
+        if !names.is_empty() {
+            let more = if names.len() > MOST_NAMED { ", and others" } else { "" };
+            parts.push(format!("{what}: {}{more}", names[..names.len().min(MOST_NAMED)].join(", ")));
+        }
+    }
+    format!("the context has not ended in time; {}", parts.join("; "))
 }
 
 impl Default for Context {
@@ -199,13 +228,38 @@ impl Context {
     /// delivered or their linger time is over (`zmq_ctx_term(3)`).
     pub fn term(&self) {
         self.shutdown();
+        let _ = self.end(None);
+    }
+
+    /// As [`Context::term`], for up to `timeout`. When that is not enough, the error says what is waited for: the sockets
+    /// that are still open, and the endpoints for which messages are still queued. It may be called again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TimedOut`].
+    pub fn term_within(&self, timeout: Duration) -> Result<()> {
+        self.shutdown();
+        self.end(Instant::now().checked_add(timeout))
+    }
+
+    fn end(&self, deadline: Option<Instant>) -> Result<()> {
         let inner = &self.0.0;
         let mut state = inner.state.lock();
-        while !state.sockets.is_empty() || state.lingering > 0 {
-            inner.changed.wait(&mut state);
+        while !state.is_over() {
+            match deadline {
+                None => inner.changed.wait(&mut state),
+                Some(deadline) => {
+                    if inner.changed.wait_until(&mut state, deadline).timed_out() && !state.is_over() {
+                        let sockets: Vec<_> = state.sockets.values().filter_map(Weak::upgrade).collect();
+                        let lingering: Vec<_> = state.lingering.values().cloned().collect();
+                        drop(state);
+                        return Err(Error::new(ErrorKind::TimedOut, waited_for(&sockets, lingering)));
+                    }
+                }
+            }
         }
         drop(state);
         inner.stop();
+        Ok(())
     }
 }
 
@@ -222,7 +276,7 @@ impl std::fmt::Debug for Context {
 impl Drop for Handle {
     fn drop(&mut self) {
         let mut state = self.0.state.lock();
-        while state.lingering > 0 {
+        while !state.lingering.is_empty() {
             self.0.changed.wait(&mut state);
         }
         let unused = state.sockets.is_empty();
@@ -277,9 +331,12 @@ impl Inner {
     }
 
     /// Something lingers for as long as the result lives.
-    pub(crate) fn linger(self: &Arc<Self>) -> Lingering {
-        self.state.lock().lingering += 1;
-        Lingering(Arc::clone(self))
+    pub(crate) fn linger(self: &Arc<Self>, endpoint: &str) -> Lingering {
+        let mut state = self.state.lock();
+        state.next_lingering += 1;
+        let number = state.next_lingering;
+        state.lingering.insert(number, endpoint.to_owned());
+        Lingering(Arc::clone(self), number)
     }
 
     fn stop(&self) {
@@ -292,11 +349,11 @@ impl Inner {
 }
 
 /// What [`Context::term`] waits for.
-pub(crate) struct Lingering(Arc<Inner>);
+pub(crate) struct Lingering(Arc<Inner>, u64);
 
 impl Drop for Lingering {
     fn drop(&mut self) {
-        self.0.state.lock().lingering -= 1;
+        self.0.state.lock().lingering.remove(&self.1);
         self.0.changed.notify_all();
     }
 }

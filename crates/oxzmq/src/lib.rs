@@ -73,7 +73,7 @@ pub use event_fd::EventFd;
 pub use monitor::{Event, EventKind, MONITOR_CAPACITY, Monitor};
 pub use options::{AcceptFilter, Effect, OPTIONS, OptionInfo, OptionKind, OptionValue, ReconnectStop};
 pub use oxzmq_proto::{Frame, IntoFrames, Message, Properties, SocketType};
-pub use peer_info::{PeerInfo, PeerKey, WhichPeer};
+pub use peer_info::{PeerInfo, PeerKey, Unsent, WhichPeer};
 pub use peers::Drops;
 pub use poller::{Interest, PollEvent, Poller};
 pub use proxy::{proxy, proxy_steerable};

@@ -112,6 +112,19 @@ impl<'a> From<&'a [u8]> for WhichPeer<'a> {
     }
 }
 
+/// What was not delivered to one peer; see [`Socket::close_within`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unsent {
+    /// The endpoint of the socket that the peer came to, or was connected by.
+    pub endpoint: String,
+    /// The peer's routing id; empty where there is none.
+    pub routing_id: Bytes,
+    /// Messages that were queued for it or being written. Of the latter, at most 128 KiB and one message more, some may
+    /// have gone out whole.
+    pub messages: u64,
+}
+
 /// What a far end knows of itself.
 #[derive(Default)]
 pub(crate) struct Description {
@@ -196,6 +209,33 @@ impl Socket {
         });
         self.core().close_peer(found.ok_or(ErrorKind::HostUnreachable)?);
         Ok(())
+    }
+
+    /// Closes the socket, waits until what it had queued is delivered or `linger` is over (`None`: however long it takes),
+    /// and tells what was not delivered: nothing, if all is well. Delivered means handed to the system, or to the other
+    /// socket over inproc; whether the peer has read it only the peer can tell.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use oxzmq::{Context, SocketType};
+    ///
+    /// # fn main() -> oxzmq::Result<()> {
+    /// let context = Context::new();
+    /// let push = context.socket(SocketType::Push)?;
+    /// push.connect("tcp://127.0.0.1:1")?; // nobody is there
+    /// push.send("one")?;
+    /// push.send("two")?;
+    /// let unsent = push.close_within(Some(Duration::from_millis(10)));
+    /// assert_eq!((unsent[0].endpoint.as_str(), unsent[0].messages), ("tcp://127.0.0.1:1", 2));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn close_within(&self, linger: Option<Duration>) -> Vec<Unsent> {
+        // Where the context is shut down already the option cannot be set, and stays as it is.
+        let _ = self.set_linger(linger);
+        self.close();
+        self.core().wait_for_the_end()
     }
 
     /// Waits until at least `count` peers are connected, and returns how many are. `None` waits for ever.

@@ -204,6 +204,9 @@ pub struct Drops {
     pub malformed: u64,
     /// REQ: replies that nobody waits for any more, of another peer or to another request.
     pub stale: u64,
+    /// Messages queued for a connection when it was lost for good or the time to linger was over, and those being
+    /// written when it was lost, of which some may have gone out whole.
+    pub lost: u64,
     /// SUB, DISH: messages that were not subscribed to, or not any more.
     pub unwanted: u64,
 }
@@ -211,8 +214,8 @@ pub struct Drops {
 impl Drops {
     /// All together.
     pub fn total(&self) -> u64 {
-        let Self { full, unroutable, malformed, stale, unwanted } = *self;
-        full + unroutable + malformed + stale + unwanted
+        let Self { full, unroutable, malformed, stale, lost, unwanted } = *self;
+        full + unroutable + malformed + stale + lost + unwanted
     }
 }
 

@@ -260,3 +260,97 @@ fn a_failed_write_costs_nothing_that_was_received() {
         assert_eq!(message.to_text_lossy(), number.to_string());
     }
 }
+
+// ---- what is told of the end ---------------------------------------------------------------------------------
+
+#[test]
+fn closing_tells_what_was_not_delivered() {
+    let context = TestContext::new();
+    for transport in NETWORKS {
+        let place = Place::new(transport);
+        let push = context.connected(SocketType::Push, place.endpoint());
+        for n in 0..5 {
+            send(&push, n.to_string());
+        }
+        let unsent = push.close_within(Some(ms(5)));
+        assert_eq!(unsent.len(), 1, "{transport:?}");
+        assert_eq!((unsent[0].endpoint.as_str(), unsent[0].messages), (place.endpoint(), 5));
+        assert!(push.close_within(None).is_empty(), "it has been told");
+
+        // Somebody who reads nothing, and whose name is known.
+        let (router, dealer) = (context.socket(SocketType::Router), context.socket(SocketType::Dealer));
+        dealer.set_routing_id("idle").unwrap();
+        dealer.set_recv_hwm(1).unwrap();
+        let endpoint = transport.join(&router, &dealer);
+        router.set_send_hwm(0).unwrap();
+        router.wait_for_peers(1, Some(PATIENCE)).unwrap();
+        for _ in 0..200 {
+            send(&router, [b"idle".to_vec(), vec![0; 100_000]]);
+        }
+        let unsent = router.close_within(Some(ms(5)));
+        assert_eq!((unsent[0].endpoint.as_str(), unsent[0].routing_id.as_ref()), (endpoint.as_str(), &b"idle"[..]));
+        // What went into the connection is there to be read, and the rest is accounted for; the two being written
+        // may count as both.
+        let mut received: u64 = 0;
+        while dealer.recv_deadline(Instant::now() + A_WHILE).is_ok() {
+            received += 1;
+        }
+        assert!((200..=201).contains(&(unsent[0].messages + received)), "{unsent:?} and {received}");
+    }
+}
+
+#[test]
+fn closing_waits_for_what_is_delivered_and_tells_nothing() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let (pull, push) = context.pair(transport, SocketType::Pull, SocketType::Push);
+        thread::scope(|scope| {
+            let reading = scope.spawn(|| (0..2000).map(|_| recv(&pull).byte_len()).sum::<usize>());
+            for _ in 0..2000 {
+                send(&push, vec![0; 10_000]);
+            }
+            assert_eq!(push.close_within(None), [], "{transport:?}");
+            assert_eq!(reading.join().unwrap(), 20_000_000);
+        });
+        assert!(context.socket(SocketType::Rep).close_within(None).is_empty());
+    }
+}
+
+#[test]
+fn what_a_lost_connection_takes_with_it_is_counted() {
+    let context = TestContext::new();
+    for transport in NETWORKS {
+        let (push, pull) = (context.socket(SocketType::Push), context.socket(SocketType::Pull));
+        pull.set_recv_hwm(1).unwrap();
+        transport.join(&push, &pull);
+        let filled = fill_with(&push, |_| vec![0; 100_000].into());
+        drop(pull);
+        until("its peer has gone", || push.stats().peers == 0);
+        let lost = push.stats().drops.lost;
+        assert!(lost > 0 && lost <= filled as u64, "{transport:?}: {lost} of {filled}");
+    }
+}
+
+#[test]
+fn the_end_of_a_context_tells_what_it_waits_for() {
+    let context = TestContext::new();
+    assert!(Context::new().term_within(Duration::ZERO).is_ok());
+    let place = Place::new(Transport::Tcp);
+    let push = context.connected(SocketType::Push, place.endpoint());
+    push.set_linger(None).unwrap();
+    send(&push, "kept");
+    let pull = context.socket(SocketType::Pull);
+    let error = context.term_within(ms(5)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    let told = error.to_string();
+    assert!(told.contains("PULL") && told.contains(&format!("PUSH ({})", place.endpoint())), "{told}");
+    drop((push, pull));
+    let told = context.term_within(ms(5)).unwrap_err().to_string();
+    assert!(told.ends_with(&format!("; messages queued for: {}", place.endpoint())), "{told}");
+
+    let other = Context::new();
+    let pull = other.socket(SocketType::Pull).unwrap();
+    pull.bind(place.endpoint()).unwrap();
+    assert_eq!(recv_text(&pull), ["kept"]);
+    context.term_within(PATIENCE).unwrap();
+}

@@ -38,6 +38,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::monitor::{self, Event};
 use crate::options::Options;
 use crate::pattern::{self, NotSent, Pattern};
+use crate::peer_info::Unsent;
 use crate::peers::{Peers, Wake, Wakes};
 use crate::reactor::Reactor;
 use crate::session::Session;
@@ -171,6 +172,8 @@ struct State {
     interrupted: bool,
     /// Connections whose messages gather: flushed by the next thread that finds nothing to do.
     deferred: Vec<Arc<Session>>,
+    /// What the socket could not deliver before its time to linger was over.
+    unsent: Vec<Unsent>,
 }
 
 impl State {
@@ -206,6 +209,7 @@ impl Core {
                 spin: Spin::default(),
                 interrupted: false,
                 deferred: Vec::new(),
+                unsent: Vec::new(),
             }),
             recv_cond: Condvar::new(),
             send_cond: Condvar::new(),

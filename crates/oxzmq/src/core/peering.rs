@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use oxzmq_proto::{Message, Properties};
 
-use super::{Core, Phase, State, Want};
+use super::{Core, Phase, State, Until, Want};
+use crate::peer_info::Unsent;
 use crate::peers::{Peer, PeerId};
 use crate::session::Session;
 
@@ -131,6 +132,31 @@ impl Core {
             }
             state.pattern.readable(&mut state.peers, id);
         });
+    }
+
+    /// What was queued for a peer has not reached its connection.
+    pub(crate) fn count_lost(&self, messages: u64) {
+        if messages > 0 {
+            self.state.lock().peers.drops.lost += messages;
+        }
+    }
+
+    /// A peer's time to linger was too short.
+    pub(crate) fn report_unsent(&self, id: PeerId, endpoint: &str, messages: u64) {
+        tracing::info!(endpoint, messages, "not delivered in the time to linger");
+        let mut state = self.state.lock();
+        let routing_id = state.peers.get(id).map_or_else(Bytes::new, |peer| peer.routing_id.clone());
+        // Before the socket is closed it would grow with each endpoint that is disconnected.
+        if state.phase == Phase::Closed {
+            state.unsent.push(Unsent { endpoint: endpoint.to_owned(), routing_id, messages });
+        }
+    }
+
+    /// What could not be delivered, once that is certain. The socket is closed already.
+    pub(crate) fn wait_for_the_end(self: &Arc<Self>) -> Vec<Unsent> {
+        // Without the socket's end among its ends, and without a deadline, it does not fail.
+        let _ = self.watch(false, Until::Forever, |_, peers| (peers.live() == 0).then_some(()));
+        std::mem::take(&mut self.state.lock().unsent)
     }
 
     /// A session has ended: its connection is reported no more.

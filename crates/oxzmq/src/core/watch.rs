@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::MutexGuard;
 
-use super::{Core, State, Until, Want};
+use super::{Core, Phase, State, Until, Want};
 use crate::error::Result;
 use crate::pattern::Pattern;
 use crate::peers::Peers;
@@ -22,6 +22,7 @@ pub(super) struct Watchers {
 impl Core {
     /// Waits until `look` finds something. It looks at once, and again after every change of the socket's peers and
     /// of what they ask for, with the socket's lock held. `alive` says whether the end of the socket ends the wait.
+    /// (What a closed socket still has to deliver is the I/O thread's work alone.)
     pub(crate) fn watch<T>(
         self: &Arc<Self>,
         alive: bool,
@@ -90,6 +91,7 @@ impl Core {
     ) -> MutexGuard<'a, State> {
         if let Some(net) = self.net.get()
             && state.leader.is_none()
+            && state.phase != Phase::Closed
         {
             return self.lead_once(state, net, Want::default(), timeout);
         }

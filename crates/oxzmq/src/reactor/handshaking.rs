@@ -201,7 +201,7 @@ impl Worker {
             return;
         }
         let _ = self.reactor.set.remove(&attempt.fd);
-        let lingering = attempt.from.core().context.linger();
+        let lingering = attempt.from.core().context.linger(attempt.from.name());
         if let Some(parting) = Parting::begin(Arc::new(Link { fd: attempt.fd }), lingering) {
             self.part(parting);
         }

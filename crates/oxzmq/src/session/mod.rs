@@ -120,6 +120,8 @@ struct Tx {
     local: VecDeque<Message>,
     /// Encoded and not yet reported to the queue as read.
     encoded: usize,
+    /// Encoded since `out` was empty last: perhaps not all of them are written.
+    buffered: u64,
     out: OutBuf,
     /// The kernel takes no more; its readiness will bring somebody back.
     blocked: bool,
@@ -348,6 +350,9 @@ impl Session {
             *watched = Watched::default();
             tx.link = None;
             tx.encoder = None;
+            if !tx.out.is_empty() {
+                self.core.count_lost(tx.buffered);
+            }
             tx.out.clear();
             tx.out.shrink();
             tx.blocked = false;
@@ -452,6 +457,8 @@ impl Session {
             Life::Lingering { context_waits, abrupt } => Some((context_waits, abrupt)),
         };
         let gently = matches!(lingering, Some((_, false))) && self.is_drained();
+        let unsent = self.unsent();
+        let lingered = lingering.is_some();
         let link = self.tx.lock().link.clone();
         if let Some(link) = link {
             self.lost(&link, Lost::Local);
@@ -465,9 +472,22 @@ impl Session {
             connector.give_up();
         }
         if let Some(peer) = self.peer() {
+            if !self.forgets_unsent() {
+                self.core.count_lost((self.tx.lock().local.len() + self.outbound.len()) as u64);
+                if lingered && unsent > 0 {
+                    self.core.report_unsent(peer, self.endpoint(), unsent);
+                }
+            }
             self.core.detach(peer);
             self.core.remove_session(peer);
         }
+    }
+
+    /// Messages that are not known to be with the system as a whole.
+    fn unsent(&self) -> u64 {
+        let tx = self.tx.lock();
+        let buffered = if tx.out.is_empty() { 0 } else { tx.buffered };
+        buffered + (tx.local.len() + self.outbound.len()) as u64
     }
 
     /// Ends the session once what is queued has been sent, or after `linger` (`None`: however long it takes).
@@ -478,7 +498,7 @@ impl Session {
                 return;
             }
             let abrupt = linger == Some(Duration::ZERO);
-            *life = Life::Lingering { context_waits: self.core.context.linger(), abrupt };
+            *life = Life::Lingering { context_waits: self.core.context.linger(self.endpoint()), abrupt };
         }
         self.outbound.close();
         self.flush();

@@ -145,8 +145,12 @@ impl Session {
                     break;
                 }
             }
+            if tx.out.is_empty() {
+                tx.buffered = 0;
+            }
             while let Some(message) = tx.local.pop_front() {
                 tx.encoded += 1;
+                tx.buffered += 1;
                 match &mut tx.encoder {
                     Some(encoder) => encoder.encode(message, &mut tx.out),
                     None => tx.hang_up = !encode_raw(message, &mut tx.out),
