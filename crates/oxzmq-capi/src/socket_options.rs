@@ -23,6 +23,9 @@ const KEY_TEXT: usize = 41;
 
 const USE_FD: c_int = 89;
 
+/// `ZMQ_SOCKS_USERNAME` and `ZMQ_SOCKS_PASSWORD`.
+const CLEARED_BY_EMPTY: [c_int; 2] = [99, 100];
+
 const INVALID: Errno = Errno(libc::EINVAL);
 
 /// See `zmq_setsockopt(3)`.
@@ -61,8 +64,10 @@ fn parse(option: &OptionInfo, octets: &[u8], is_null: bool) -> Option<OptionValu
     Some(match option.kind {
         OptionKind::Long => OptionValue::Long(i64::from_ne_bytes(octets.try_into().ok()?)),
         OptionKind::Unsigned => OptionValue::Unsigned(u64::from_ne_bytes(octets.try_into().ok()?)),
-        // Only NULL clears a text.
-        OptionKind::Text(..) if octets.is_empty() && !is_null => return None,
+        // Only NULL clears a text, but for these.
+        OptionKind::Text(..) if octets.is_empty() && !is_null && !CLEARED_BY_EMPTY.contains(&option.number) => {
+            return None;
+        }
         OptionKind::Text(..) | OptionKind::Binary(..) | OptionKind::Key => {
             OptionValue::Bytes(Bytes::copy_from_slice(octets))
         }

@@ -7,16 +7,22 @@ use oxzmq_proto::Security;
 use parking_lot::Mutex;
 
 use crate::core::Core;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Host, HostPort};
+use crate::error::{Error, ErrorKind, Result};
 use crate::monitor::{Event, EventKind};
 use crate::options::{Options, ReconnectStop};
 use crate::random;
 use crate::reactor::Reactor;
 use crate::session::Session;
 
+/// Longest host name that SOCKS5 has room for.
+const MAX_PROXIED_NAME: usize = 255;
+
 pub(crate) struct Connector {
     pub(crate) core: Arc<Core>,
     pub(crate) endpoint: Endpoint,
+    /// The SOCKS proxy to go through.
+    pub(crate) proxy: Option<HostPort>,
     /// The endpoint as the application wrote it.
     pub(crate) name: String,
     pub(crate) options: Options,
@@ -41,9 +47,26 @@ impl Connector {
         name: String,
         options: Options,
         reactor: Arc<Reactor>,
-    ) -> Arc<Self> {
+    ) -> Result<Arc<Self>> {
         let security = options.security.prepare();
-        Arc::new(Self { core, security, endpoint, name, options, reactor, state: Mutex::default() })
+        let proxy = match &endpoint {
+            Endpoint::Tcp(tcp) if !options.socks_proxy.is_empty() => {
+                if matches!(&tcp.target.host, Host::Name(name) if name.len() > MAX_PROXIED_NAME) {
+                    return Err(Error::new(ErrorKind::NameTooLong, "a SOCKS proxy takes names of up to 255 octets"));
+                }
+                Some(HostPort::parse_proxy(&options.socks_proxy)?)
+            }
+            _ => None,
+        };
+        Ok(Arc::new(Self { core, security, endpoint, proxy, name, options, reactor, state: Mutex::default() }))
+    }
+
+    /// Where to connect to on tcp: the proxy, if there is one.
+    pub(crate) fn next_hop(&self) -> Option<&HostPort> {
+        match &self.endpoint {
+            Endpoint::Tcp(tcp) => Some(self.proxy.as_ref().unwrap_or(&tcp.target)),
+            _ => None,
+        }
     }
 
     pub(crate) fn set_session(&self, session: &Arc<Session>) {

@@ -114,7 +114,15 @@ impl TcpEndpoint {
 }
 
 impl HostPort {
-    fn parse(text: &str, address: &str, wildcard: bool) -> Result<Self> {
+    /// The address of a proxy, `host:port`.
+    pub(crate) fn parse_proxy(text: &str) -> Result<Self> {
+        match Self::parse(text, text, false)? {
+            Self { host: Host::Any, .. } => Err(invalid(text, "`*` names no proxy")),
+            proxy => Ok(proxy),
+        }
+    }
+
+    pub(crate) fn parse(text: &str, address: &str, wildcard: bool) -> Result<Self> {
         let Some((host, port)) = address.rsplit_once(':') else {
             return Err(invalid(text, "the port is missing"));
         };

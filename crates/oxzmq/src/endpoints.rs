@@ -118,7 +118,7 @@ pub(crate) fn connect(core: &Arc<Core>, text: &str) -> Result<Option<PeerId>> {
     let net = core.net()?;
     let options = core.options(Clone::clone);
     let reactor = Arc::clone(&net.reactor);
-    let connector = Connector::new(Arc::clone(core), endpoint, text.to_owned(), options, Arc::clone(&reactor));
+    let connector = Connector::new(Arc::clone(core), endpoint, text.to_owned(), options, Arc::clone(&reactor))?;
     let mut peer = None;
     if connector.keeps_peer() {
         let origin = Origin::Connector { connector: Arc::clone(&connector), keep: true };

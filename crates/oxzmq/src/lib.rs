@@ -61,6 +61,7 @@ mod requests;
 mod security;
 mod session;
 mod socket;
+mod socks;
 mod sync;
 mod sys;
 mod transport;

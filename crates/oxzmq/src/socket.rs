@@ -534,10 +534,36 @@ options! {
     /// STREAM: deliver an empty frame when a connection is made and when it is lost; default true.
     /// ZMQ_STREAM_NOTIFY.
     set_stream_notify, stream_notify: bool = stream_notify;
+    /// ROUTER: connections carry octets as they are, without ZMTP, as those of STREAM do: a message is the connection's
+    /// routing id and octets, an empty frame tells that a connection was made or lost, and sending one closes it.
+    /// Default false. ZMQ_ROUTER_RAW.
+    set_router_raw, router_raw: bool = router_raw;
+    /// The address of a SOCKS5 proxy (RFC 1928), `host:port`, through which tcp endpoints are connected; empty (the
+    /// default) for none. The proxy looks up the names in endpoints. What is no address is told by
+    /// [`Socket::connect`]. ZMQ_SOCKS_PROXY.
+    set_socks_proxy, socks_proxy: String = socks_proxy;
+    /// For how many microseconds the kernel polls the device of a tcp connection instead of waiting for it; 0 (the
+    /// default) leaves it alone. ZMQ_BUSY_POLL.
+    set_busy_poll, busy_poll: i32 = busy_poll;
 }
 
 /// # Options with rules of their own
 impl Socket {
+    /// The name and password to give to the SOCKS proxy (RFC 1929); an empty name (the default) for none. They travel
+    /// in the clear. ZMQ_SOCKS_USERNAME, ZMQ_SOCKS_PASSWORD.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for more than 255 octets, [`ErrorKind::Terminated`].
+    pub fn set_socks_credentials(&self, username: &str, password: &str) -> Result<()> {
+        if username.len().max(password.len()) > 255 {
+            return Err(invalid("a SOCKS proxy takes a name and a password of up to 255 octets each".to_owned()));
+        }
+        self.set(|options| {
+            options.socks_username = Bytes::copy_from_slice(username.as_bytes());
+            options.socks_password = password.as_bytes().to_vec().into();
+        })
+    }
+
     /// Most messages queued for each peer; 0 without limit, default 1000. When it is reached, a send waits
     /// or the message is dropped, as the socket type has it. Takes effect at once. For `inproc://` the
     /// sender's and the receiver's mark add up. ZMQ_SNDHWM.

@@ -322,6 +322,9 @@ fn prepare_tcp(socket: &Socket, address: SocketAddr, options: &Options) -> io::R
     if options.priority > 0 {
         socket.set_priority(options.priority)?;
     }
+    if let Ok(microseconds @ 1..) = u32::try_from(options.busy_poll) {
+        socket.set_busy_poll(microseconds)?;
+    }
     if !options.device.is_empty() {
         socket.bind_device(Some(&options.device))?;
     }

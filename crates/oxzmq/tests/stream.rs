@@ -255,3 +255,52 @@ fn a_client_that_half_closes_is_lost() {
     client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(next(&stream), (id, Frame::new()));
 }
+
+// ---- raw ROUTERs --------------------------------------------------------------------------------------------
+
+#[test]
+fn a_raw_router_is_a_stream_with_the_manners_of_a_router() {
+    let context = TestContext::new();
+    let router = context.socket(SocketType::Router);
+    router.set_router_raw(true).unwrap();
+    let endpoint = router.bind("tcp://127.0.0.1:*").unwrap();
+    let mut client = raw_client(&endpoint);
+    let (id, notice) = next(&router);
+    assert!(id.len() == 5 && notice.is_empty());
+    client.write_all(b"GET /").unwrap();
+    assert_eq!(read_from(&router, &id, 5), b"GET /");
+    send(&router, [id.clone(), Frame::from("200 OK")]);
+    let mut answer = [0; 6];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"200 OK");
+
+    // As a ROUTER, it drops what it cannot deliver, unless told otherwise.
+    send(&router, ["nobody", "x"]);
+    assert_eq!(router.stats().drops.unroutable, 1);
+    router.set_router_mandatory(true).unwrap();
+    assert_kind(router.try_send(["nobody", "x"]), ErrorKind::HostUnreachable);
+
+    send(&router, [id.clone(), Frame::new()]);
+    assert_eq!(client.read(&mut answer).unwrap(), 0);
+    let client = raw_client(&endpoint);
+    let (other, _) = next(&router);
+    assert_ne!(other, id);
+    drop(client);
+    assert_eq!(next(&router), (other, Frame::new()));
+}
+
+#[test]
+fn a_raw_router_connects_to_a_plain_server() {
+    let context = TestContext::new();
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let router = context.socket(SocketType::Router);
+    router.set_router_raw(true).unwrap();
+    router.set_connect_routing_id("server").unwrap();
+    router.connect(&format!("tcp://{}", server.local_addr().unwrap())).unwrap();
+    let (mut peer, _) = server.accept().unwrap();
+    assert_eq!(next(&router), (Frame::from("server"), Frame::new()));
+    send(&router, ["server", "hello"]);
+    let mut heard = [0; 5];
+    peer.read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"hello");
+}

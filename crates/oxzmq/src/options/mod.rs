@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use oxzmq_proto::{Frame, Limits, Message, SocketType};
+use zeroize::Zeroizing;
 
 pub use self::accept::AcceptFilter;
 pub use self::table::{Effect, OPTIONS, OptionInfo};
 pub use self::value::{OptionKind, OptionValue};
 use crate::security::SecurityOptions;
+use crate::socks;
 
 /// Frames that a message may gain on its way, beyond what its sender may put in: the routing ids of REQ, ROUTER and
 /// DEALER.
@@ -63,6 +65,12 @@ pub(crate) struct Options {
     pub(crate) type_of_service: u32,
     pub(crate) priority: u32,
     pub(crate) device: Bytes,
+    /// In microseconds; 0 leaves it alone.
+    pub(crate) busy_poll: i32,
+    /// `host:port`; empty is none.
+    pub(crate) socks_proxy: String,
+    pub(crate) socks_username: Bytes,
+    pub(crate) socks_password: Zeroizing<Vec<u8>>,
     /// Bit mask; 0 is any.
     pub(crate) affinity: u64,
 
@@ -78,6 +86,7 @@ pub(crate) struct Options {
 
     pub(crate) router_mandatory: bool,
     pub(crate) router_handover: bool,
+    pub(crate) router_raw: bool,
     pub(crate) probe_router: bool,
     pub(crate) req_relaxed: bool,
     pub(crate) req_correlate: bool,
@@ -119,11 +128,21 @@ impl Options {
         greets.then(|| Message::single(self.hello.clone()))
     }
 
+    /// Connections carry octets as they are, without ZMTP.
+    pub(crate) fn is_raw(&self, socket_type: SocketType) -> bool {
+        socket_type == SocketType::Stream || (socket_type == SocketType::Router && self.router_raw)
+    }
+
+    /// Who to be for the SOCKS proxy.
+    pub(crate) fn socks_credentials(&self) -> socks::Credentials {
+        socks::Credentials { username: self.socks_username.to_vec(), password: self.socks_password.clone() }
+    }
+
     /// An empty frame is delivered for each connection made.
     pub(crate) fn announces(&self, socket_type: SocketType) -> bool {
         match socket_type {
             SocketType::Stream => self.stream_notify,
-            SocketType::Router => self.router_notify_connect,
+            SocketType::Router => self.router_notify_connect || self.router_raw,
             _ => false,
         }
     }
@@ -133,7 +152,7 @@ impl Options {
         use SocketType::{Client, Dealer, Peer, Router, Server, Stream};
         let notifies = match socket_type {
             Stream => self.stream_notify,
-            Router => self.router_notify_disconnect,
+            Router => self.router_notify_disconnect || self.router_raw,
             _ => false,
         };
         let message = match socket_type {
@@ -182,6 +201,10 @@ impl Options {
             type_of_service: 0,
             priority: 0,
             device: Bytes::new(),
+            busy_poll: 0,
+            socks_proxy: String::new(),
+            socks_username: Bytes::new(),
+            socks_password: Zeroizing::default(),
             affinity: 0,
             rate: 100,
             recovery_interval: 10_000,
@@ -193,6 +216,7 @@ impl Options {
             out_batch_size: 8192,
             router_mandatory: false,
             router_handover: false,
+            router_raw: false,
             probe_router: false,
             req_relaxed: false,
             req_correlate: false,

@@ -261,6 +261,9 @@ table! {
         get: { o => o.immediate.into() }, set: { o, v => o.immediate = v.on() };
     XPUB_VERBOSE = 40, Flag, "0", Now, [Pub, Xpub], "Receive every subscription.",
         get: { none }, set: { socket s, v => s.set_xpub_verbose(v.on()) };
+    ROUTER_RAW = 41, Flag, "0", Endpoints, [Router, Rep],
+        "ROUTER: connections carry octets as they are, as with STREAM; an empty message tells of each made and lost.",
+        get: { none }, set: { o, v => o.router_raw = v.on() };
     IPV6 = 42, Switch, "0", Endpoints, [], "Use IPv6 as well as IPv4.",
         get: { o => o.ipv6.into() }, set: { o, v => o.ipv6 = v.on() };
     MECHANISM = 43, Int(0, 3), "0 (NULL)", Never, [], "The security mechanism's number.",
@@ -313,6 +316,9 @@ table! {
     HANDSHAKE_IVL = 66, MS, "30000 ms", Endpoints, [], "How long a handshake may take; 0 without limit.",
         get: { o => millis(o.handshake_interval.unwrap_or_default()) },
         set: { o, v => o.handshake_interval = v.nonzero_millis() };
+    SOCKS_PROXY = 68, Text(0, usize::MAX), "empty", Endpoints, [],
+        "`host:port` of a SOCKS5 proxy through which tcp connects; names are its to look up.",
+        get: { o => o.socks_proxy.as_str().into() }, set: { socket s, v => set_socks_proxy(s, &v.into_bytes()) };
     XPUB_NODROP = 69, Flag, "0", Now, [Pub, Xpub, Radio], "Wait for full subscribers instead of leaving them out.",
         get: { none }, set: { o, v => o.xpub_nodrop = v.on() };
     XPUB_MANUAL = 71, Flag, "0", Now, [Pub, Xpub], "Leave it to the application which subscriptions peers have.",
@@ -361,10 +367,19 @@ table! {
     XPUB_MANUAL_LAST_VALUE = 98, Flag, "0", Now, [Pub, Xpub],
         "As XPUB_MANUAL, and the next message goes only to the peer whose request was received last.",
         get: { none }, set: { socket s, v => s.set_xpub_manual_last_value(v.on()) };
+    SOCKS_USERNAME = 99, Text(0, 255), "empty", Endpoints, [],
+        "The name to give to the SOCKS proxy; empty: none and no password.",
+        get: { o => o.socks_username.clone().into() }, set: { o, v => o.socks_username = v.into_bytes() };
+    SOCKS_PASSWORD = 100, Text(0, 255), "empty", Endpoints, [], "The password to give to the SOCKS proxy.",
+        get: { o => o.socks_password.as_slice().into() },
+        set: { o, v => o.socks_password = v.into_bytes().to_vec().into() };
     IN_BATCH_SIZE = 101, Int(1, MAX), "8192", Endpoints, [], "Octets read at once; kept: reads adapt themselves.",
         get: { o => int(o.in_batch_size) }, set: { o, v => o.in_batch_size = v.count() };
     OUT_BATCH_SIZE = 102, Int(1, MAX), "8192", Endpoints, [], "Octets written at once; kept: writes adapt themselves.",
         get: { o => int(o.out_batch_size) }, set: { o, v => o.out_batch_size = v.count() };
+    ONLY_FIRST_SUBSCRIBE = 108, Flag, "0", Now, [Pub, Xpub, Xsub],
+        "Of several frames, take those behind data for data; without effect: it is always so.",
+        get: { none }, set: { _o, _v => {} };
     RECONNECT_STOP = 109, ANY, "0", Endpoints, [],
         "What ends attempts to connect: 1 a refused connection, 2 a failed handshake, 4 a lost connection.",
         get: { o => {
@@ -384,6 +399,8 @@ table! {
         get: { none }, set: { o, v => o.disconnect_message = v.into_bytes() };
     PRIORITY = 112, MS, "0", Endpoints, [], "SO_PRIORITY of connections; 0 leaves it alone.",
         get: { o => int(o.priority) }, set: { o, v => o.priority = v.count() };
+    BUSY_POLL = 113, ANY, "0", Endpoints, [], "SO_BUSY_POLL of tcp connections in microseconds; 0 or less leaves it alone.",
+        get: { o => int(o.busy_poll) }, set: { o, v => o.busy_poll = v.int() };
     HICCUP_MSG = 114, Binary(0, usize::MAX), "empty", Endpoints, [],
         "Delivered here when a connection that this end made is lost (DEALER, CLIENT, PEER).",
         get: { none }, set: { o, v => o.hiccup_message = v.into_bytes() };
@@ -402,6 +419,12 @@ fn set_zap_domain(socket: &Socket, domain: &[u8]) -> Result<()> {
     let text = std::str::from_utf8(domain);
     let why = "a ZAP domain is text in UTF-8";
     socket.set_zap_domain(text.map_err(|_| Error::new(ErrorKind::InvalidArgument, why))?)
+}
+
+fn set_socks_proxy(socket: &Socket, proxy: &[u8]) -> Result<()> {
+    let text = std::str::from_utf8(proxy);
+    let why = "the address of a SOCKS proxy is text in UTF-8";
+    socket.set_socks_proxy(text.map_err(|_| Error::new(ErrorKind::InvalidArgument, why))?.to_owned())
 }
 
 fn allow_network(options: &mut Options, network: &[u8]) -> Result<()> {

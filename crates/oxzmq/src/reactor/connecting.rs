@@ -12,7 +12,7 @@ use socket2::Socket;
 use super::handshaking::From;
 use super::{Command, Source, Worker};
 use crate::connector::Connector;
-use crate::endpoint::{Endpoint, Host};
+use crate::endpoint::{Endpoint, Host, HostPort};
 use crate::monitor::{Event, EventKind};
 use crate::sys::Interest;
 use crate::transport;
@@ -38,10 +38,13 @@ impl Worker {
                     Err(error) => attempt_failed(&connector, &error),
                 }
             }
-            Endpoint::Tcp(tcp) => match tcp.target.host.literal(tcp.target.port, connector.options.ipv6) {
-                Some(address) => self.connect_to(connector, vec![address]),
-                None => self.resolve(connector),
-            },
+            Endpoint::Tcp(_) => {
+                let Some(hop) = connector.next_hop() else { return };
+                match hop.host.literal(hop.port, connector.options.ipv6) {
+                    Some(address) => self.connect_to(connector, vec![address]),
+                    None => self.resolve(connector),
+                }
+            }
             Endpoint::Inproc(_) => {}
         }
     }
@@ -51,10 +54,8 @@ impl Worker {
         let reactor = Arc::clone(&self.reactor);
         let lookup = Arc::clone(&connector);
         let spawned = thread::Builder::new().name("oxzmq/resolve".to_owned()).spawn(move || {
-            if let Endpoint::Tcp(tcp) = &lookup.endpoint
-                && let Host::Name(name) = &tcp.target.host
-            {
-                let found = transport::resolve(name, tcp.target.port, lookup.options.ipv6);
+            if let Some(HostPort { host: Host::Name(name), port }) = lookup.next_hop() {
+                let found = transport::resolve(name, *port, lookup.options.ipv6);
                 reactor.post(Command::Resolved(lookup, found));
             }
         });
@@ -107,6 +108,7 @@ impl Worker {
     pub(super) fn connect_ended(&mut self, attempt: Connecting) {
         let _ = self.reactor.set.remove(&attempt.fd);
         match transport::connect_result(&attempt.fd) {
+            Ok(()) if attempt.connector.proxy.is_some() => self.start_proxying(attempt.connector, attempt.fd),
             Ok(()) => self.connected(attempt.connector, attempt.fd),
             Err(error) => self.connect_failed(attempt, &error),
         }
@@ -121,7 +123,7 @@ impl Worker {
         }
     }
 
-    fn connected(&mut self, connector: Arc<Connector>, fd: OwnedFd) {
+    pub(super) fn connected(&mut self, connector: Arc<Connector>, fd: OwnedFd) {
         if connector.is_stopped() {
             return;
         }
@@ -130,7 +132,7 @@ impl Worker {
     }
 }
 
-fn attempt_failed(connector: &Arc<Connector>, error: &io::Error) {
+pub(super) fn attempt_failed(connector: &Arc<Connector>, error: &io::Error) {
     connector.core.raise(Event::new(EventKind::Closed, &connector.name).reason(error));
     let refused = error.kind() == io::ErrorKind::ConnectionRefused;
     connector.retry_unless(|stop| stop.refused && refused);

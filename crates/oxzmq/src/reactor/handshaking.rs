@@ -94,7 +94,7 @@ impl Worker {
         let (address, peer) = transport::describe_peer(&socket);
         let fd = OwnedFd::from(socket);
         let core = from.core();
-        if core.socket_type == SocketType::Stream {
+        if from.options().is_raw(core.socket_type) {
             return self.establish_raw(&from, fd, address);
         }
         let options = from.options();

@@ -9,6 +9,7 @@ mod connecting;
 mod handshaking;
 mod parting;
 mod pending;
+mod proxying;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -21,11 +22,12 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rustix::io::Errno;
 
-use self::connecting::Connecting;
+use self::connecting::{Connecting, attempt_failed};
 pub(crate) use self::handshaking::attach_session;
 use self::handshaking::{From, Handshaking, handshake_failed};
 pub(crate) use self::parting::Parting;
 use self::pending::Pending;
+use self::proxying::Proxying;
 use crate::connector::Connector;
 use crate::core::{Core, Net};
 use crate::listener::{Accepted, Listener};
@@ -219,6 +221,7 @@ impl Reactor {
 enum Source {
     Listener(Arc<Listener>),
     Connecting(Connecting),
+    Proxying(Box<Proxying>),
     Handshaking(Box<Handshaking>),
     Parting(Parting),
 }
@@ -316,6 +319,7 @@ impl Worker {
                 Command::Connect(connector) => self.connect(connector),
                 Command::Cancel(connector) => self.sources.retain(|_, source| match source {
                     Source::Connecting(attempt) => !Arc::ptr_eq(&attempt.connector, &connector),
+                    Source::Proxying(attempt) => !Arc::ptr_eq(&attempt.connector, &connector),
                     Source::Handshaking(attempt) => {
                         !matches!(&attempt.from, From::Connector(own) if Arc::ptr_eq(own, &connector))
                     }
@@ -326,7 +330,7 @@ impl Worker {
                     Source::Handshaking(attempt) => {
                         !matches!(&attempt.from, From::Listener(own) if Arc::ptr_eq(own, &listener))
                     }
-                    Source::Connecting(_) | Source::Parting(_) => true,
+                    Source::Connecting(_) | Source::Proxying(_) | Source::Parting(_) => true,
                 }),
                 Command::Part(parting) => self.part(parting),
                 Command::Resolved(connector, addresses) => self.resolved(connector, addresses),
@@ -391,6 +395,7 @@ impl Worker {
             }
             Timer::Expire(token) => match self.sources.remove(&token) {
                 Some(Source::Connecting(attempt)) => self.connect_failed(attempt, &Errno::TIMEDOUT.into()),
+                Some(Source::Proxying(attempt)) => attempt_failed(&attempt.connector, &Errno::TIMEDOUT.into()),
                 Some(Source::Handshaking(attempt)) => handshake_failed(&attempt, &Errno::AGAIN.into()),
                 Some(listener @ Source::Listener(_)) => drop(self.sources.insert(token, listener)),
                 Some(Source::Parting(_)) | None => {}
@@ -429,6 +434,7 @@ impl Worker {
         match self.sources.remove(&token) {
             Some(Source::Listener(listener)) => self.accept(token, listener),
             Some(Source::Connecting(attempt)) => self.connect_ended(attempt),
+            Some(Source::Proxying(attempt)) => self.proxy_ready(token, *attempt),
             Some(Source::Handshaking(attempt)) => self.handshake_ready(token, attempt),
             Some(Source::Parting(parting)) => self.parting_ready(token, parting),
             None => {}

@@ -1,0 +1,61 @@
+//! The page of all options is made from the table of all options. To write it anew:
+//!
+//! ```sh
+//! OXZMQ_WRITE=1 cargo test -p oxzmq --test options_page
+//! ```
+
+use std::fmt::Write;
+use std::path::Path;
+
+use oxzmq::{Effect, OPTIONS, OptionInfo};
+
+const HEAD: &str = "# Options
+
+<!-- Made from the table in crates/oxzmq/src/options/table.rs by the test `options_page`; do not edit. -->
+
+Every option of a socket that has a number in ZeroMQ's C API: by `Socket::set_option` and `Socket::option` in Rust, and by
+`zmq_setsockopt` and `zmq_getsockopt` in C, where the names have `ZMQ_` in front of them. Most have a setter of their own in
+Rust, too, with the type that fits. A value of another kind, out of range, or for a socket type that lacks the option is
+refused with the reason (in C `EINVAL`), and nothing changes.
+
+An option that counts for *endpoints* is copied by each bind and connect: set it before. *Peers* means connections made
+afterwards. In C there are besides `RCVMORE` (13, more parts of the message follow), `FD` (14, a descriptor that tells of
+changes) and `USE_FD` (89, a descriptor that listens already, for the next bind; in Rust `Socket::bind_listening`).
+
+| option | number | value | default | counts | socket types | what for |
+| --- | --- | --- | --- | --- | --- | --- |
+";
+
+fn row(option: &OptionInfo) -> String {
+    let access = match (option.is_readable(), option.is_settable()) {
+        (true, false) => ", to be read only",
+        (false, true) => ", to be set only",
+        _ => "",
+    };
+    let effect = match option.effect {
+        Effect::Now => "at once",
+        Effect::Endpoints => "for endpoints",
+        Effect::Peers => "for peers",
+        Effect::Close => "at the close",
+        Effect::Never => "",
+        other => unreachable!("{other:?} has no words yet"),
+    };
+    let types: Vec<_> = option.types.iter().map(ToString::to_string).collect();
+    let types = if types.is_empty() { "all".to_owned() } else { types.join(", ") };
+    let OptionInfo { name, number, default, about, .. } = option;
+    format!("| `{name}` | {number} | {}{access} | {default} | {effect} | {types} | {about} |", option.kind.describe())
+}
+
+#[test]
+fn the_page_of_options_is_fresh() {
+    let mut page = HEAD.to_owned();
+    for option in OPTIONS {
+        writeln!(page, "{}", row(option)).unwrap();
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/options.md");
+    if std::env::var_os("OXZMQ_WRITE").is_some() {
+        std::fs::write(&path, &page).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == page, "docs/options.md is not what the table says; OXZMQ_WRITE=1 with this test writes it anew");
+}
