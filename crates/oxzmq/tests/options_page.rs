@@ -35,6 +35,8 @@ fn row(option: &OptionInfo) -> String {
     let effect = match option.effect {
         Effect::Now => "at once",
         Effect::Endpoints => "for endpoints",
+        Effect::NextConnect => "for the next connect",
+        Effect::Calls => "for calls",
         Effect::Peers => "for peers",
         Effect::Close => "at the close",
         Effect::Never => "",

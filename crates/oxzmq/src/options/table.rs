@@ -23,6 +23,10 @@ pub enum Effect {
     Now,
     /// For endpoints bound and connected afterwards.
     Endpoints,
+    /// For the next connect, and that only.
+    NextConnect,
+    /// For calls that begin afterwards.
+    Calls,
     /// For peers that come afterwards.
     Peers,
     /// When the socket or an endpoint is closed.
@@ -232,10 +236,10 @@ table! {
         get: { o => int(o.recv_hwm) }, set: { socket s, v => s.set_recv_hwm(v.count()) };
     MULTICAST_HOPS = 25, Int(1, MAX), "1", Endpoints, [], "Multicast TTL; kept, and without effect.",
         get: { o => int(o.multicast_hops) }, set: { o, v => o.multicast_hops = v.count() };
-    RCVTIMEO = 27, MS_OR_NEVER, "-1 (for ever)", Now, [], "How long a receive may wait, in ms.",
+    RCVTIMEO = 27, MS_OR_NEVER, "-1 (for ever)", Calls, [], "How long a receive may wait, in ms.",
         get: { o => or_minus_one(o.recv_timeout.map(|timeout| timeout.as_millis())) },
         set: { o, v => o.recv_timeout = v.maybe_millis() };
-    SNDTIMEO = 28, MS_OR_NEVER, "-1 (for ever)", Now, [], "How long a send may wait, in ms.",
+    SNDTIMEO = 28, MS_OR_NEVER, "-1 (for ever)", Calls, [], "How long a send may wait, in ms.",
         get: { o => or_minus_one(o.send_timeout.map(|timeout| timeout.as_millis())) },
         set: { o, v => o.send_timeout = v.maybe_millis() };
     IPV4ONLY = 31, Switch, "1", Endpoints, [], "The opposite of IPV6.",
@@ -310,7 +314,7 @@ table! {
     IPC_FILTER_GID = 60, Binary(0, 4), "none", Endpoints, [],
         "Adds a group to those whose processes ipc peers may be, an int; none at all clears the list.",
         get: { none }, set: { socket s, v => filter_ipc(s, &v, |filter, group| filter.allow_group(group.cast_unsigned()), AcceptFilter::allow_every_group) };
-    CONNECT_ROUTING_ID = 61, Binary(1, 255), "none", Endpoints, [Router, Rep, Stream],
+    CONNECT_ROUTING_ID = 61, Binary(1, 255), "none", NextConnect, [Router, Rep, Stream],
         "The routing id of the peer that the next connect reaches.",
         get: { none }, set: { socket s, v => s.set_connect_routing_id(v.into_bytes()) };
     HANDSHAKE_IVL = 66, MS, "30000 ms", Endpoints, [], "How long a handshake may take; 0 without limit.",
