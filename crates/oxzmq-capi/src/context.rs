@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 
 use libc::{c_int, size_t};
-use oxzmq::{Context, SocketType};
+use oxzmq::{Context, ContextOptionInfo, OptionKind, OptionValue, SocketType};
 use parking_lot::Mutex;
 
 use crate::guard::{self, Errno, Result};
@@ -25,8 +25,7 @@ const BLOCKY: c_int = 70;
 
 const LARGEST_SOCKET_LIMIT: c_int = 65_535;
 
-/// Longest prefix of threads' names.
-const MAX_PREFIX: usize = 16;
+const INVALID: Errno = Errno(libc::EINVAL);
 
 struct Shared(Mutex<State>);
 
@@ -71,14 +70,10 @@ impl Default for Settings {
 
 impl Settings {
     fn set(&mut self, option: c_int, value: c_int) -> Result<()> {
-        let least = match option {
-            MAX_SOCKETS => 1,
-            // Kept as text.
-            THREAD_NAME_PREFIX => c_int::MIN,
-            _ => 0,
-        };
-        if value < least {
-            return Err(Errno(libc::EINVAL));
+        let known = ContextOptionInfo::by_number(option).filter(|known| known.is_settable).ok_or(INVALID)?;
+        // The one text may be an int, too, which is kept as text.
+        if !matches!(known.kind, OptionKind::Text(..)) && !known.kind.admits(&value.into()) {
+            return Err(INVALID);
         }
         match option {
             IO_THREADS => self.io_threads = value,
@@ -89,14 +84,14 @@ impl Settings {
             MAX_MSGSZ => self.max_message_size = value,
             THREAD_AFFINITY_CPU_ADD => self.cpus.push(value),
             THREAD_AFFINITY_CPU_REMOVE => {
-                let at = self.cpus.iter().position(|&cpu| cpu == value).ok_or(Errno(libc::EINVAL))?;
+                let at = self.cpus.iter().position(|&cpu| cpu == value).ok_or(INVALID)?;
                 self.cpus.remove(at);
             }
             THREAD_NAME_PREFIX => self.name_prefix = value.to_string().into_bytes(),
             ZERO_COPY_RECV => self.zero_copy = value != 0,
             IPV6 => self.ipv6 = value != 0,
             BLOCKY => self.blocky = value != 0,
-            _ => return Err(Errno(libc::EINVAL)),
+            _ => return Err(INVALID),
         }
         Ok(())
     }
@@ -115,7 +110,7 @@ impl Settings {
             ZERO_COPY_RECV => self.zero_copy.into(),
             IPV6 => self.ipv6.into(),
             BLOCKY => self.blocky.into(),
-            _ => return Err(Errno(libc::EINVAL)),
+            _ => return Err(INVALID),
         })
     }
 }
@@ -177,19 +172,21 @@ pub unsafe extern "C" fn zmq_ctx_set_ext(
     guard::status(|| {
         let context = used(context)?;
         if value.is_null() {
-            return Err(Errno(libc::EINVAL));
+            return Err(INVALID);
         }
         if size == size_of::<c_int>() {
             // SAFETY: the caller gives so many octets.
             let value = unsafe { value.cast::<c_int>().read_unaligned() };
             return context.0.lock().settings.set(option, value);
         }
-        if option != THREAD_NAME_PREFIX || !(1..=MAX_PREFIX).contains(&size) {
-            return Err(Errno(libc::EINVAL));
-        }
+        let known = ContextOptionInfo::by_number(option).ok_or(INVALID)?;
         // SAFETY: the caller gives so many octets.
-        let prefix = unsafe { std::slice::from_raw_parts(value.cast::<u8>(), size) };
-        context.0.lock().settings.name_prefix = prefix.to_vec();
+        let octets = unsafe { crate::message::octets(value, size)? };
+        let prefix = OptionValue::from(octets);
+        if !matches!(known.kind, OptionKind::Text(..)) || !known.kind.admits(&prefix) {
+            return Err(INVALID);
+        }
+        context.0.lock().settings.name_prefix = octets.to_vec();
         Ok(())
     })
 }
@@ -205,7 +202,7 @@ pub unsafe extern "C" fn zmq_ctx_get_ext(
     guard::status(|| {
         let context = used(context)?;
         if value.is_null() || size.is_null() {
-            return Err(Errno(libc::EINVAL));
+            return Err(INVALID);
         }
         // SAFETY: the caller gives a place for the size.
         let room = unsafe { *size };
@@ -218,7 +215,7 @@ pub unsafe extern "C" fn zmq_ctx_get_ext(
         let state = context.0.lock();
         let prefix = &state.settings.name_prefix;
         if option != THREAD_NAME_PREFIX || room < prefix.len() {
-            return Err(Errno(libc::EINVAL));
+            return Err(INVALID);
         }
         // SAFETY: there is room for the text, and where one more fits for a terminating zero.
         unsafe {
@@ -283,7 +280,7 @@ pub extern "C" fn zmq_socket(context: *mut c_void, socket_type: c_int) -> *mut c
             .max_sockets(usize::try_from(settings.max_sockets).unwrap_or(0));
         let context = state.context.get_or_insert_with(|| builder.build()).clone();
         drop(state);
-        let socket = context.socket(socket_type.ok_or(Errno(libc::EINVAL))?)?;
+        let socket = context.socket(socket_type.ok_or(INVALID)?)?;
         socket.set_interruptible(true)?;
         if ipv6 {
             socket.set_ipv6(true)?;

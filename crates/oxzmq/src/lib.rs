@@ -72,7 +72,10 @@ pub use context::{Context, ContextBuilder, DEFAULT_MAX_HANDSHAKES, DEFAULT_MAX_S
 pub use error::{Error, ErrorKind, Result, SendError};
 pub use event_fd::EventFd;
 pub use monitor::{Event, EventKind, MONITOR_CAPACITY, Monitor};
-pub use options::{AcceptFilter, Effect, OPTIONS, OptionInfo, OptionKind, OptionValue, ReconnectStop};
+pub use options::{
+    AcceptFilter, CONTEXT_OPTIONS, ContextOptionInfo, Effect, OPTIONS, OptionInfo, OptionKind, OptionValue,
+    ReconnectStop,
+};
 pub use oxzmq_proto::{Frame, IntoFrames, Message, Properties, SocketType};
 pub use peer_info::{PeerInfo, PeerKey, Unsent, WhichPeer};
 pub use peers::Drops;

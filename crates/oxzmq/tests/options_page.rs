@@ -1,4 +1,4 @@
-//! The page of all options is made from the table of all options. To write it anew:
+//! The page of all options is made from the tables of all options. To write it anew:
 //!
 //! ```sh
 //! OXZMQ_WRITE=1 cargo test -p oxzmq --test options_page
@@ -7,11 +7,11 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use oxzmq::{Effect, OPTIONS, OptionInfo};
+use oxzmq::{CONTEXT_OPTIONS, ContextOptionInfo, Effect, OPTIONS, OptionInfo};
 
 const HEAD: &str = "# Options
 
-<!-- Made from the table in crates/oxzmq/src/options/table.rs by the test `options_page`; do not edit. -->
+<!-- Made from the tables in crates/oxzmq/src/options by the test `options_page`; do not edit. -->
 
 Every option of a socket that has a number in ZeroMQ's C API: by `Socket::set_option` and `Socket::option` in Rust, and by
 `zmq_setsockopt` and `zmq_getsockopt` in C, where the names have `ZMQ_` in front of them. Most have a setter of their own in
@@ -26,12 +26,31 @@ changes) and `USE_FD` (89, a descriptor that listens already, for the next bind;
 | --- | --- | --- | --- | --- | --- | --- |
 ";
 
-fn row(option: &OptionInfo) -> String {
-    let access = match (option.is_readable(), option.is_settable()) {
+const CONTEXTS: &str = "
+## Contexts
+
+By `zmq_ctx_set` and `zmq_ctx_get` in C; in Rust `ContextBuilder` has those that do something.
+
+| option | number | value | default | what for |
+| --- | --- | --- | --- | --- |
+";
+
+fn access(is_readable: bool, is_settable: bool) -> &'static str {
+    match (is_readable, is_settable) {
         (true, false) => ", to be read only",
         (false, true) => ", to be set only",
         _ => "",
-    };
+    }
+}
+
+fn context_row(option: &ContextOptionInfo) -> String {
+    let access = access(option.is_readable, option.is_settable);
+    let ContextOptionInfo { name, number, default, about, .. } = option;
+    format!("| `{name}` | {number} | {}{access} | {default} | {about} |", option.kind.describe())
+}
+
+fn row(option: &OptionInfo) -> String {
+    let access = access(option.is_readable(), option.is_settable());
     let effect = match option.effect {
         Effect::Now => "at once",
         Effect::Endpoints => "for endpoints",
@@ -54,10 +73,14 @@ fn the_page_of_options_is_fresh() {
     for option in OPTIONS {
         writeln!(page, "{}", row(option)).unwrap();
     }
+    page.push_str(CONTEXTS);
+    for option in CONTEXT_OPTIONS {
+        writeln!(page, "{}", context_row(option)).unwrap();
+    }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/options.md");
     if std::env::var_os("OXZMQ_WRITE").is_some() {
         std::fs::write(&path, &page).unwrap();
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == page, "docs/options.md is not what the table says; OXZMQ_WRITE=1 with this test writes it anew");
+    assert!(written == page, "docs/options.md is not what the tables say; OXZMQ_WRITE=1 with this test writes it anew");
 }

@@ -2,6 +2,7 @@
 
 mod accept;
 mod access;
+mod context;
 mod table;
 mod value;
 
@@ -12,6 +13,7 @@ use oxzmq_proto::{Frame, Limits, Message, SocketType};
 use zeroize::Zeroizing;
 
 pub use self::accept::AcceptFilter;
+pub use self::context::{CONTEXT_OPTIONS, ContextOptionInfo};
 pub use self::table::{Effect, OPTIONS, OptionInfo};
 pub use self::value::{OptionKind, OptionValue};
 use crate::security::SecurityOptions;
