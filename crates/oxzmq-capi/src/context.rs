@@ -1,6 +1,10 @@
 //! Contexts: `zmq_ctx_*`, and `zmq_socket`.
 
 use std::ffi::c_void;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use libc::{c_int, size_t};
 use oxzmq::{Context, ContextOptionInfo, OptionKind, OptionValue, SocketType};
@@ -8,7 +12,7 @@ use parking_lot::Mutex;
 
 use crate::guard::{self, Errno, Result};
 use crate::handle::{self, Object, Use};
-use crate::socket::Socket;
+use crate::socket::{Socket, without_signals};
 
 const IO_THREADS: c_int = 1;
 const MAX_SOCKETS: c_int = 2;
@@ -38,6 +42,13 @@ struct State {
     /// Made with the first socket.
     context: Option<Context>,
     shut_down: bool,
+    ending: Option<Ending>,
+}
+
+/// A thread that waits for a context's end, and then makes the descriptor readable.
+struct Ending {
+    over: Arc<OwnedFd>,
+    thread: JoinHandle<()>,
 }
 
 struct Settings {
@@ -122,6 +133,59 @@ impl Shared {
         state.shut_down = true;
         state.context.clone()
     }
+
+    /// Waits until the context is over. A signal ends that with EINTR; the end can be waited for again.
+    fn await_end(&self, context: Context) -> Result<()> {
+        if context.term_within(Duration::ZERO).is_ok() {
+            return Ok(());
+        }
+        // A wait for a descriptor is one that signals end, so the other wait is for another thread.
+        let over = {
+            let mut state = self.0.lock();
+            if state.ending.is_none() {
+                state.ending = Ending::start(context.clone());
+            }
+            state.ending.as_ref().map(|ending| Arc::clone(&ending.over))
+        };
+        let Some(over) = over else {
+            context.term();
+            return Ok(());
+        };
+        let mut waited = libc::pollfd { fd: over.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one element, as it says.
+        if unsafe { libc::poll(&raw mut waited, 1, -1) } < 0 {
+            return Err(Errno(guard::errno()));
+        }
+        let ending = self.0.lock().ending.take();
+        // The library may be unloaded behind this call.
+        if let Some(Err(panic)) = ending.map(|ending| ending.thread.join()) {
+            std::mem::forget(panic);
+        }
+        Ok(())
+    }
+}
+
+impl Ending {
+    /// `None` where there is no descriptor or thread left for it.
+    fn start(context: Context) -> Option<Self> {
+        // SAFETY: a call without pointers.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd < 0 {
+            return None;
+        }
+        // SAFETY: just made, and nobody else's.
+        let over = Arc::new(unsafe { OwnedFd::from_raw_fd(fd) });
+        let told = Arc::clone(&over);
+        let work = move || {
+            context.term();
+            drop(context);
+            let one = 1u64;
+            // SAFETY: eight octets, as descriptors for events take.
+            unsafe { libc::write(told.as_raw_fd(), (&raw const one).cast(), size_of::<u64>()) };
+        };
+        let thread = without_signals(|| thread::Builder::new().name("zmq/term".to_owned()).spawn(work)).ok()?;
+        Some(Self { over, thread })
+    }
 }
 
 fn used(handle: *mut c_void) -> Result<Use<Shared>> {
@@ -129,7 +193,7 @@ fn used(handle: *mut c_void) -> Result<Use<Shared>> {
 }
 
 fn new(settings: Settings) -> Result<*mut c_void> {
-    let state = State { settings, context: None, shut_down: false };
+    let state = State { settings, context: None, shut_down: false, ending: None };
     handle::open(Shared(Mutex::new(state))).ok_or(Errno(libc::EMFILE))
 }
 
@@ -243,9 +307,12 @@ pub extern "C" fn zmq_ctx_shutdown(context: *mut c_void) -> c_int {
 #[unsafe(no_mangle)]
 pub extern "C" fn zmq_ctx_term(context: *mut c_void) -> c_int {
     guard::status(|| {
+        if handle::close_inherited::<Shared>(context) {
+            return Ok(());
+        }
         let shared = used(context)?;
         if let Some(context) = shared.end() {
-            context.term();
+            shared.await_end(context)?;
         }
         if shared.close() { Ok(()) } else { Err(Errno(libc::EFAULT)) }
     })
@@ -286,7 +353,7 @@ pub extern "C" fn zmq_socket(context: *mut c_void, socket_type: c_int) -> *mut c
             socket.set_ipv6(true)?;
         }
         if !blocky {
-            socket.set_linger(Some(std::time::Duration::ZERO))?;
+            socket.set_linger(Some(Duration::ZERO))?;
         }
         handle::open(Socket::new(socket, context)).ok_or(Errno(libc::EMFILE))
     })

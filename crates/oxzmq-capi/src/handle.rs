@@ -11,14 +11,20 @@
 //! the same step whether the slot is closed and nobody is left; then it frees the object, if it manages to change
 //! that very word. So a call that found the slot open is counted as long as it uses the object, and the object is
 //! freed only when nobody is counted and nobody finds it open any more. All steps are sequentially consistent.
+//!
+//! # In a forked process
+//!
+//! there are none of the threads that sockets and contexts need, and their descriptors are the parent's, too. So the
+//! handles that a process inherits are none of its own: calls fail as with any wrong handle, but closing one succeeds and
+//! does nothing. That costs the calls of everybody else nothing.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::SeqCst};
-
-use parking_lot::Mutex;
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 /// Most handles at the same time. The table is zeroed memory: what is not used takes none.
 const SLOTS: usize = 1 << 17;
@@ -32,9 +38,14 @@ const CLOSED: u32 = 1;
 /// Closed, and the object is being freed.
 const FREEING: u32 = 2;
 
+/// Added to the kind in a forked process.
+const INHERITED: u32 = 1 << 31;
+/// Part of the kinds that a forked process may go on using.
+pub(crate) const SURVIVES_FORK: u32 = 1 << 30;
+
 /// What handles stand for.
 pub(crate) trait Object: Send + Sync + 'static {
-    /// Above 2, another for each type.
+    /// Above 2, another for each type, with [`SURVIVES_FORK`] where that is so.
     const KIND: u32;
 }
 
@@ -78,12 +89,60 @@ struct Unused {
     resting: VecDeque<usize>,
 }
 
+/// Of the standard library, whose unlocking passes the lock to nobody: in a forked process those who wait are not there.
 static UNUSED: Mutex<Unused> = Mutex::new(Unused { fresh: 0, resting: VecDeque::new() });
+
+fn unused() -> MutexGuard<'static, Unused> {
+    // Nothing panics that holds it.
+    UNUSED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+thread_local! {
+    /// Locked by the thread that forks while it does, so that the child finds it whole and free.
+    static WHILE_FORKING: RefCell<Option<MutexGuard<'static, Unused>>> = const { RefCell::new(None) };
+}
+
+extern "C" fn before_fork() {
+    let _ = WHILE_FORKING.try_with(|held| held.replace(Some(unused())));
+}
+
+extern "C" fn after_fork_in_parent() {
+    let _ = WHILE_FORKING.try_with(RefCell::take);
+}
+
+extern "C" fn after_fork_in_child() {
+    let _ = WHILE_FORKING.try_with(|held| {
+        let used = held.borrow().as_ref().map_or(0, |unused| unused.fresh);
+        for slot in &TABLE[..used] {
+            let kind = kind(slot.state.load(SeqCst));
+            if kind > FREEING && kind & (SURVIVES_FORK | INHERITED) == 0 {
+                slot.state.fetch_add(state(INHERITED, 0), SeqCst);
+            }
+        }
+        held.take()
+    });
+}
+
+/// Closes a handle that was opened before this process was forked off: nobody can use it any more, and what it stands
+/// for stays as it is, because the parent still uses it. False for every other handle.
+pub(crate) fn close_inherited<T: Object>(handle: *const c_void) -> bool {
+    let close = |slot: &Slot| {
+        let gone = |before| (kind(before) == T::KIND | INHERITED).then_some(state(INHERITED, 0));
+        slot.state.fetch_update(SeqCst, SeqCst, gone).is_ok()
+    };
+    slot(handle).is_some_and(close)
+}
 
 /// A new handle; `None` when the table is full.
 pub(crate) fn open<T: Object>(object: T) -> Option<*mut c_void> {
+    static WATCH_FORKS: Once = Once::new();
+    WATCH_FORKS.call_once(|| {
+        // SAFETY: the functions exist as long as the library, which the C library knows when it is unloaded. Should there
+        // be no memory for them, forked processes have to leave inherited handles alone.
+        unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork_in_parent), Some(after_fork_in_child)) };
+    });
     let index = {
-        let mut unused = UNUSED.lock();
+        let mut unused = unused();
         if unused.resting.len() > REST || unused.fresh == SLOTS {
             unused.resting.pop_front()?
         } else {
@@ -163,7 +222,7 @@ fn free(slot: &'static Slot) {
     unsafe { (*object.cast::<unsafe fn(*mut c_void)>())(object) };
     slot.state.fetch_sub(state(FREEING, 0) - state(FREE, 0), SeqCst);
     let index = (std::ptr::from_ref(slot).addr() - (&raw const TABLE).addr()) / size_of::<Slot>();
-    UNUSED.lock().resting.push_back(index);
+    unused().resting.push_back(index);
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use oxzmq::{Context, EventFd, Message};
 use parking_lot::Mutex;
 
 use crate::guard::{self, Errno, Result};
-use crate::handle::{Object, Use};
+use crate::handle::{self, Object, Use};
 use crate::monitor;
 use crate::transfer::Rest;
 
@@ -94,6 +94,9 @@ pub(crate) fn without_signals<T>(work: impl FnOnce() -> T) -> T {
 #[unsafe(no_mangle)]
 pub extern "C" fn zmq_close(socket: *mut c_void) -> c_int {
     guard::status(|| {
+        if handle::close_inherited::<Socket>(socket) {
+            return Ok(());
+        }
         let socket = used(socket)?;
         if !socket.close() {
             return Err(Errno(libc::ENOTSOCK));

@@ -34,7 +34,7 @@ struct Timer {
 unsafe impl Send for Timer {}
 
 impl Object for Timers {
-    const KIND: u32 = 6;
+    const KIND: u32 = handle::SURVIVES_FORK | 6;
 }
 
 /// Far enough for every interval that means anything.

@@ -18,7 +18,8 @@ const BURST: usize = 1000;
 ///
 /// # Errors
 /// The error that ended it: [`ErrorKind::Terminated`] after
-/// [`Context::shutdown`](crate::Context::shutdown).
+/// [`Context::shutdown`](crate::Context::shutdown), [`ErrorKind::Interrupted`] by a signal where an end is
+/// [interruptible](Socket::set_interruptible); nothing is lost then, and it may be called again.
 pub fn proxy(front: &Socket, back: &Socket, capture: Option<&Socket>) -> Result<()> {
     run(front, back, capture, None)
 }
@@ -39,8 +40,16 @@ pub fn proxy_steerable(front: &Socket, back: &Socket, capture: Option<&Socket>, 
 }
 
 fn run(front: &Socket, back: &Socket, capture: Option<&Socket>, control: Option<&Socket>) -> Result<()> {
-    let mut forth =
-        Direction { from: front, to: back, held: None, received: Traffic::default(), sent: Traffic::default() };
+    let interruptible = front.interruptible() || back.interruptible();
+    let mut forth = Direction {
+        from: front,
+        to: back,
+        interruptible,
+        full: false,
+        held: None,
+        received: Traffic::default(),
+        sent: Traffic::default(),
+    };
     let mut back_again = Direction { from: back, to: front, ..forth.clone() };
     let same = std::ptr::eq(front, back);
     let mut paused = false;
@@ -69,6 +78,8 @@ fn run(front: &Socket, back: &Socket, capture: Option<&Socket>, control: Option<
         for (index, interest) in interests.into_iter().enumerate() {
             poller.set_interest(index, interest);
         }
+        // What has been received and not yet sent must not be lost.
+        poller.set_interruptible(interruptible && forth.held.is_none() && back_again.held.is_none());
         poller.wait(None)?;
     }
 }
@@ -128,6 +139,10 @@ fn size(message: &Message) -> (u64, u64) {
 struct Direction<'a> {
     from: &'a Socket,
     to: &'a Socket,
+    /// A signal may end the proxy, so that nothing is received for which there is no room.
+    interruptible: bool,
+    /// There was no room at the receiver.
+    full: bool,
     /// Received, but the receiver had no room.
     held: Option<Message>,
     received: Traffic,
@@ -136,16 +151,20 @@ struct Direction<'a> {
 
 impl Direction<'_> {
     fn wants_input(&self) -> Interest {
-        if self.held.is_none() { Interest::READABLE } else { Interest::default() }
+        if !self.full { Interest::READABLE } else { Interest::default() }
     }
 
     fn wants_output(&self) -> Interest {
-        if self.held.is_some() { Interest::WRITABLE } else { Interest::default() }
+        if self.full { Interest::WRITABLE } else { Interest::default() }
     }
 
     /// Forwards until there is nothing to read, no room, or a burst is over.
     fn pump(&mut self, capture: Option<&Socket>) -> Result<()> {
         for _ in 0..BURST {
+            self.full = self.held.is_none() && self.interruptible && !self.to.core().has_room();
+            if self.full {
+                break;
+            }
             let message = match self.held.take() {
                 Some(message) => message,
                 None => match self.from.try_recv() {
@@ -168,6 +187,7 @@ impl Direction<'_> {
                 Ok(()) => self.sent.count(size),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.held = Some(error.into_message());
+                    self.full = true;
                     break;
                 }
                 Err(error) => return Err(error.into()),

@@ -186,6 +186,11 @@ impl Core {
         }
     }
 
+    /// Whether a send would find room. Unlike [`Core::readiness`] it writes nothing that has gathered.
+    pub(crate) fn has_room(&self) -> bool {
+        self.state.lock().ready(Want::SEND).send
+    }
+
     /// What a call would find now. Registers `waker`, if given, for what does not hold.
     pub(crate) fn readiness(self: &Arc<Self>, want: Want, waker: Option<(&Waker, &Ticket)>) -> Result<Want> {
         let mut state = self.state.lock();
