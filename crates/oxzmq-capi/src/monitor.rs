@@ -42,8 +42,8 @@ impl Drop for Running {
     }
 }
 
-fn number(kind: EventKind) -> u64 {
-    match kind {
+fn number(event: &Event) -> u64 {
+    match event.kind {
         EventKind::Connected => 0x0001,
         EventKind::ConnectDelayed => 0x0002,
         EventKind::ConnectRetried => 0x0004,
@@ -56,6 +56,8 @@ fn number(kind: EventKind) -> u64 {
         EventKind::Stopped => STOPPED,
         EventKind::HandshakeFailed => 0x0800,
         EventKind::HandshakeSucceeded => 0x1000,
+        // What libzmq has no number for it does not tell: peers whose types do not match are only disconnected.
+        EventKind::HandshakeFailedProtocol if event.value == 0 => 0,
         EventKind::HandshakeFailedProtocol => 0x2000,
         EventKind::HandshakeFailedAuth => 0x4000,
         _ => 0,
@@ -65,7 +67,7 @@ fn number(kind: EventKind) -> u64 {
 fn message_v1(event: &Event) -> Message {
     let mut head = Vec::with_capacity(6);
     // Every event of version 1 has a number of 16 bits.
-    head.extend_from_slice(&(number(event.kind) as u16).to_ne_bytes());
+    head.extend_from_slice(&(number(event) as u16).to_ne_bytes());
     head.extend_from_slice(&event.value.to_ne_bytes());
     Message::from([head, event.endpoint.clone().into_bytes()])
 }
@@ -86,13 +88,13 @@ fn message(event: &Event, version: c_int) -> Message {
     // Only what was accepted tells its peer.
     let accepted = !event.peer.is_empty() || matches!(event.kind, EventKind::Listening | EventKind::AcceptFailed);
     let (local, remote) = if accepted { (&event.endpoint, &event.peer) } else { (&event.peer, &event.endpoint) };
-    message_v2(number(event.kind), &[event.value.into()], local, remote)
+    message_v2(number(event), &[event.value.into()], local, remote)
 }
 
 fn pass_on(monitor: &Monitor, socket: &oxzmq::Socket, events: u64, version: c_int) {
     while let Ok(event) = monitor.recv() {
         let last = event.kind == EventKind::Stopped;
-        if number(event.kind) & events != 0 {
+        if number(&event) & events != 0 {
             let message = message(&event, version);
             let sent = if last { socket.try_send(message) } else { socket.send(message) };
             if sent.is_err() {

@@ -65,11 +65,14 @@ part_header() {
 # The same program on both libraries prints the same.
 part_c() {
     need gcc libzmq3-dev libzmq5
-    gcc -g -Wall "$here/c/calls.c" -o "$work/calls" -lzmq -lpthread
-    timeout 60 "$work/calls" >"$work/calls-theirs"
-    LD_LIBRARY_PATH=$ours timeout 60 "$work/calls" >"$work/calls-ours"
-    diff "$work/calls-theirs" "$work/calls-ours"
-    echo "$(wc -l <"$work/calls-ours") lines"
+    local program
+    for program in calls events; do
+        gcc -g -Wall -D_GNU_SOURCE "$here/c/$program.c" -o "$work/$program" -lzmq -lpthread
+        timeout 60 "$work/$program" >"$work/$program-theirs"
+        LD_LIBRARY_PATH=$ours timeout 60 "$work/$program" >"$work/$program-ours"
+        diff "$work/$program-theirs" "$work/$program-ours"
+        echo "$program: $(wc -l <"$work/$program-ours") lines"
+    done
 }
 
 part_memory() {

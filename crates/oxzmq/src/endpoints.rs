@@ -70,6 +70,8 @@ pub(crate) fn bind(core: &Arc<Core>, text: &str) -> Result<String> {
     let options = core.options(Clone::clone);
     let listening = transport::listen(&endpoint, &options).inspect_err(|error| {
         let errno = error.errno().unsigned_abs();
+        // What was made for it is closed first, as programs that watch libzmq's monitors expect.
+        core.raise(Event::new(EventKind::Closed, ""));
         core.raise(Event::new(EventKind::BindFailed, text).value(errno).reason(error));
     })?;
     listen(core, listening, options)
