@@ -75,7 +75,7 @@ impl Socket {
         &self.core
     }
 
-    /// The socket's type.
+    /// The socket's type. ZMQ_TYPE.
     pub fn socket_type(&self) -> SocketType {
         self.core.socket_type
     }
@@ -161,7 +161,7 @@ impl Socket {
         endpoints::remove(&self.core, endpoint, Role::Connect)
     }
 
-    /// The endpoint last bound (resolved) or connected (as given); empty before the first.
+    /// The endpoint last bound (resolved) or connected (as given); empty before the first. ZMQ_LAST_ENDPOINT.
     pub fn last_endpoint(&self) -> String {
         self.core.endpoints.lock().last.clone()
     }
@@ -267,7 +267,7 @@ impl Socket {
     }
 
     /// SUB: receives messages whose first frame starts with `prefix` from now on; the empty prefix means
-    /// all. Subscribing twice takes unsubscribing twice. XPUB: see [`Socket::set_xpub_manual`].
+    /// all. Subscribing twice takes unsubscribing twice. XPUB: see [`Socket::set_xpub_manual`]. ZMQ_SUBSCRIBE.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] on other socket types.
@@ -275,7 +275,7 @@ impl Socket {
         self.core.subscribe(Frame::copy_from_slice(prefix.as_ref()), true)
     }
 
-    /// SUB: takes one [`Socket::subscribe`] back. Succeeds without effect when there was none.
+    /// SUB: takes one [`Socket::subscribe`] back. Succeeds without effect when there was none. ZMQ_UNSUBSCRIBE.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] on other socket types.
@@ -301,7 +301,7 @@ impl Socket {
         self.core.join(Frame::copy_from_slice(group.as_ref()), false)
     }
 
-    /// Whether a receive or a send would succeed now.
+    /// Whether a receive or a send would succeed now. ZMQ_EVENTS.
     ///
     /// # Errors
     /// [`ErrorKind::Terminated`], [`ErrorKind::Closed`].
@@ -527,7 +527,8 @@ options! {
     /// DEALER, CLIENT, PEER: a message that is delivered here, as if the peer had sent it, when a connection that
     /// this end made is lost; empty (the default) for none. ZMQ_HICCUP_MSG.
     set_hiccup_message, hiccup_message: Bytes = hiccup_message;
-    /// Which peers are accepted; default all. ZMQ_TCP_ACCEPT_FILTER, ZMQ_IPC_FILTER_PID, _UID and _GID.
+    /// Which peers are accepted; default all. ZMQ_TCP_ACCEPT_FILTER, ZMQ_IPC_FILTER_PID,
+    /// ZMQ_IPC_FILTER_UID, ZMQ_IPC_FILTER_GID.
     set_accept_filter, accept_filter: AcceptFilter = accept_filter;
     /// What ends the attempts to connect, besides [`Socket::disconnect`]; default nothing. ZMQ_RECONNECT_STOP.
     set_reconnect_stop, reconnect_stop: ReconnectStop = reconnect_stop;
@@ -674,7 +675,7 @@ impl Socket {
         })
     }
 
-    /// PUB, XPUB: number of different topics that peers have subscribed to; SUB, XSUB: its own.
+    /// PUB, XPUB: number of different topics that peers have subscribed to; SUB, XSUB: its own. ZMQ_TOPICS_COUNT.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] on other socket types.

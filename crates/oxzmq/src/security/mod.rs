@@ -132,7 +132,7 @@ impl Socket {
 
     /// What an authenticator is told this socket belongs to, at most 255 octets; default empty. Set, it makes
     /// a socket with [`Security::Null`] ask about its peers, too, and refuse those that speak a ZMTP older than
-    /// 3.0. ZMQ_ZAP_DOMAIN.
+    /// 3.0. ZMQ_ZAP_DOMAIN. ZMQ_ZAP_DOMAIN.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] for a longer one, [`ErrorKind::Terminated`].
@@ -153,7 +153,7 @@ impl Socket {
 
     /// Whether peers are refused while a domain is set and there is no authenticator; default false, which lets
     /// in those of NULL and CURVE. Also: whether CURVE peers are let in without being asked about while *no* domain is
-    /// set. ZMQ_ZAP_ENFORCE_DOMAIN.
+    /// set. ZMQ_ZAP_ENFORCE_DOMAIN. ZMQ_ZAP_ENFORCE_DOMAIN.
     ///
     /// # Errors
     /// [`ErrorKind::Terminated`].
