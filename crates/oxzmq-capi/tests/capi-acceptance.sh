@@ -95,8 +95,7 @@ part_survives() {
     echo "survived"
 }
 
-# CZMQ's test of itself, from Debian's source, built against our header and library. Left out until there is an
-# option for manual subscriptions of XPUB: the class that sets every option.
+# CZMQ's test of itself, from Debian's source, built against our header and library.
 part_czmq() {
     need gcc make autoconf automake libtool pkg-config dpkg-dev
     mkdir -p "$work/czmq/parts" "$work/czmq/lists/partial"
