@@ -40,18 +40,19 @@ pub fn proxy_steerable(front: &Socket, back: &Socket, capture: Option<&Socket>, 
 }
 
 fn run(front: &Socket, back: &Socket, capture: Option<&Socket>, control: Option<&Socket>) -> Result<()> {
+    let same = std::ptr::eq(front, back);
     let interruptible = front.interruptible() || back.interruptible();
     let mut forth = Direction {
         from: front,
         to: back,
-        interruptible,
+        // One socket that is both ends, a REP say, may have room only for a reply to what it has received.
+        checks_room: interruptible && !same,
         full: false,
         held: None,
         received: Traffic::default(),
         sent: Traffic::default(),
     };
     let mut back_again = Direction { from: back, to: front, ..forth.clone() };
-    let same = std::ptr::eq(front, back);
     let mut paused = false;
     let mut poller = Poller::new();
     poller.add(front, Interest::default(), 0);
@@ -140,7 +141,7 @@ struct Direction<'a> {
     from: &'a Socket,
     to: &'a Socket,
     /// A signal may end the proxy, so that nothing is received for which there is no room.
-    interruptible: bool,
+    checks_room: bool,
     /// There was no room at the receiver.
     full: bool,
     /// Received, but the receiver had no room.
@@ -161,7 +162,7 @@ impl Direction<'_> {
     /// Forwards until there is nothing to read, no room, or a burst is over.
     fn pump(&mut self, capture: Option<&Socket>) -> Result<()> {
         for _ in 0..BURST {
-            self.full = self.held.is_none() && self.interruptible && !self.to.core().has_room();
+            self.full = self.held.is_none() && self.checks_room && !self.to.core().has_room();
             if self.full {
                 break;
             }

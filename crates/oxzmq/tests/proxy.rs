@@ -151,3 +151,30 @@ fn one_socket_as_both_ends_echoes() {
         }
     });
 }
+
+#[test]
+fn a_proxy_that_signals_may_end_joins_the_same_sockets_as_every_other() {
+    let context = TestContext::new();
+    // One socket that is both ends gives back what it gets, once it has got it.
+    let (rep, req) = context.inproc_pair(SocketType::Rep, SocketType::Req);
+    // And what has no room at the back stays at the front.
+    let (pull, pusher) = context.inproc_pair(SocketType::Pull, SocketType::Push);
+    let push = context.socket(SocketType::Push);
+    rep.set_interruptible(true).unwrap();
+    pull.set_interruptible(true).unwrap();
+    thread::scope(|scope| {
+        let echo = scope.spawn(|| proxy(&rep, &rep, None));
+        let pipeline = scope.spawn(|| proxy(&pull, &push, None));
+        for n in 0..3 {
+            send(&req, format!("{n}"));
+            assert_eq!(recv_text(&req), [format!("{n}")]);
+            send(&pusher, format!("{n}"));
+        }
+        let endpoint = push.bind("tcp://127.0.0.1:*").unwrap();
+        let puller = context.connected(SocketType::Pull, &endpoint);
+        (0..3).for_each(|n| assert_eq!(recv_text(&puller), [format!("{n}")]));
+        context.shutdown();
+        assert_kind(echo.join().unwrap(), ErrorKind::Terminated);
+        assert_kind(pipeline.join().unwrap(), ErrorKind::Terminated);
+    });
+}
