@@ -69,7 +69,12 @@ fn contenders(arguments: &crate::Arguments) -> Result<Vec<Contender>> {
     let mut all: Vec<_> =
         CONTENDERS.map(|(name, program, about)| Contender { name, program, about, library: None }).into();
     let system = Some("libzmq.so.5".to_owned());
-    all.push(Contender { name: "libzmq-system", program: "libzmq", about: "the system's libzmq.so.5", library: system });
+    all.push(Contender {
+        name: "libzmq-system",
+        program: "libzmq",
+        about: "the system's libzmq.so.5",
+        library: system,
+    });
     if let Some(library) = &arguments.library {
         let (about, library) = ("the library of --library", Some(library.clone()));
         all.push(Contender { name: "library", program: "libzmq", about, library });
