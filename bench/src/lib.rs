@@ -96,10 +96,10 @@ pub fn run_blocking<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     }
 }
 
-/// Runs a future on Tokio: on this thread alone, or, where the environment variable `OXZMQ_BENCH_RUNTIME` is `multi`, on
+/// Runs a future on Tokio: on this thread alone, or, where the environment variable `OXZMQ_BENCH_MODE` is `multi`, on
 /// one thread per processor.
 pub fn run_tokio<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
-    let multi = std::env::var("OXZMQ_BENCH_RUNTIME").is_ok_and(|runtime| runtime == "multi");
+    let multi = std::env::var("OXZMQ_BENCH_MODE").is_ok_and(|mode| mode == "multi");
     let mut builder =
         if multi { tokio::runtime::Builder::new_multi_thread() } else { tokio::runtime::Builder::new_current_thread() };
     builder.enable_all().build()?.block_on(future)
