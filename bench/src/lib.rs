@@ -10,6 +10,7 @@
 
 mod case;
 mod loops;
+pub mod ours;
 pub mod sample;
 
 use std::future::Future;
@@ -46,6 +47,9 @@ pub trait Kit: Sync {
     /// Make a socket that will have `peers` peers. It fails if the contender lacks the kind, which the driver shows as a gap.
     fn open(&self, kind: Kind, peers: usize) -> Result<Self::Socket>;
 
+    /// Whether there is [`Kit::proxy`].
+    const PROXY: bool = false;
+
     /// Join ROUTER and DEALER, for as long as the process lives.
     async fn proxy(&self, _router: Self::Socket, _dealer: Self::Socket) -> Result<()> {
         bail!("{UNSUPPORTED} a proxy")
@@ -68,6 +72,10 @@ pub trait Socket {
     }
     /// Send one message; a contender may share `payload` or copy it, whichever is faster.
     async fn send(&mut self, payload: &Bytes) -> Result<()>;
+    /// Send what has been gathered, where sending gathers.
+    async fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
     /// Receive one message and show its body.
     async fn recv_with<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> Result<R>;
     /// Receive at least one message and show the bodies; the result is their number. For contenders with batches.
@@ -86,6 +94,24 @@ pub fn run_blocking<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
         Poll::Ready(result) => result,
         Poll::Pending => bail!("a blocking contender was not ready"),
     }
+}
+
+/// Runs a future on Tokio: on this thread alone, or, where the environment variable `OXZMQ_BENCH_MODE` is `multi`, on
+/// one thread per processor.
+pub fn run_tokio<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    let multi = std::env::var("OXZMQ_BENCH_MODE").is_ok_and(|mode| mode == "multi");
+    let mut builder =
+        if multi { tokio::runtime::Builder::new_multi_thread() } else { tokio::runtime::Builder::new_current_thread() };
+    builder.enable_all().build()?.block_on(future)
+}
+
+/// A free port, for contenders that do not tell which one they were given.
+pub fn with_port(endpoint: &str) -> Result<String> {
+    let Some(address) = endpoint.strip_suffix(":*").and_then(|rest| rest.strip_prefix("tcp://")) else {
+        return Ok(endpoint.to_owned());
+    };
+    let port = std::net::TcpListener::bind((address, 0))?.local_addr()?.port();
+    Ok(format!("tcp://{address}:{port}"))
 }
 
 /// What a contender's command line says.

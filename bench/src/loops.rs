@@ -300,6 +300,7 @@ fn flooded_server<K: Kit>(kit: &K, job: &Job, bound: impl FnOnce(String) -> Resu
 }
 
 async fn proxy<K: Kit>(kit: &K, job: &Job, bound: impl FnOnce(String) -> Result<()>) -> Result<Sample> {
+    ensure!(K::PROXY, "{} a proxy", crate::UNSUPPORTED);
     let mut router = kit.open(Kind::Router, 1)?;
     let mut dealer = kit.open(Kind::Dealer, 1)?;
     let first = router.bind(&job.endpoint).await?;
@@ -330,6 +331,7 @@ async fn send_when_due<K: Kit>(kit: &K, job: &Job, rate: u64) -> Result<Sample> 
         }
         message[..8].copy_from_slice(&due.to_ne_bytes());
         socket.send(&Bytes::copy_from_slice(&message)).await?;
+        socket.flush().await?;
     }
     bail!("time has ended")
 }

@@ -59,7 +59,13 @@ fn main() -> Result<()> {
     for (number, block) in plan.blocks.iter().enumerate() {
         for round in 0..plan.rounds {
             for contender in &plan.contenders {
-                eprint!("\r\x1b[K[{}/{}] {block} round {} {}", number + 1, plan.blocks.len(), round + 1, contender.name);
+                eprint!(
+                    "\r\x1b[K[{}/{}] {block} round {} {}",
+                    number + 1,
+                    plan.blocks.len(),
+                    round + 1,
+                    contender.name
+                );
                 if results.is_hopeless(block, contender.name) {
                     continue;
                 }

@@ -158,11 +158,7 @@ impl Socket for BareSocket<'_> {
             self.listener = Some(Listener::Unix(listener));
             Ok(endpoint.to_owned())
         } else {
-            ensure!(
-                matches!(self.kind, Kind::Pull | Kind::Rep),
-                "{UNSUPPORTED} {:?} over a channel",
-                self.kind
-            );
+            ensure!(matches!(self.kind, Kind::Pull | Kind::Rep), "{UNSUPPORTED} {:?} over a channel", self.kind);
             let (there, incoming) = sync_channel(CHANNEL);
             let (outgoing, here) = sync_channel(CHANNEL);
             self.kit.channels().insert(endpoint.to_owned(), Channel { outgoing: there, incoming: here });
@@ -197,7 +193,7 @@ impl Socket for BareSocket<'_> {
         }
         self.accept()?;
         if payload.len() >= WRITE {
-            self.flush()?;
+            BareSocket::flush(self)?;
             for framed in &mut self.streams {
                 framed.stream.write_two(&header(payload.len()), payload)?;
             }
@@ -206,9 +202,13 @@ impl Socket for BareSocket<'_> {
         self.outgoing.extend_from_slice(&header(payload.len()));
         self.outgoing.extend_from_slice(payload);
         if self.outgoing.len() >= WRITE || !matches!(self.kind, Kind::Push | Kind::Pub) {
-            self.flush()?;
+            BareSocket::flush(self)?;
         }
         Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        BareSocket::flush(self)
     }
 
     async fn recv_with<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> Result<R> {

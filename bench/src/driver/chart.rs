@@ -57,10 +57,8 @@ fn svg(results: &Results, groups: &[&Block]) -> String {
             let text = y + BAR - 5;
             let _ = writeln!(body, r#"<text x="{}" y="{text}" class="name">{}</text>"#, LEFT - 8, row.contender);
             let height = BAR - 4;
-            let _ = writeln!(
-                body,
-                r#"<rect x="{LEFT}" y="{y}" width="{length:.1}" height="{height}" class="{class}"/>"#
-            );
+            let _ =
+                writeln!(body, r#"<rect x="{LEFT}" y="{y}" width="{length:.1}" height="{height}" class="{class}"/>"#);
             let x = LEFT as f64 + length + 6.0;
             let _ = writeln!(body, r#"<text x="{x:.1}" y="{text}">{}</text>"#, number(row.median));
             y += BAR;

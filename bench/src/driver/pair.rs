@@ -90,6 +90,9 @@ impl Process {
         if let Some(library) = &contender.library {
             command.env("OXZMQ_BENCH_LIBRARY", library);
         }
+        if let Some(mode) = contender.mode {
+            command.env("OXZMQ_BENCH_MODE", mode);
+        }
         let mut child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
         let stdout = child.stdout.take().context("no output")?;
         let (tell, lines) = channel();

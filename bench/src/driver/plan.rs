@@ -13,14 +13,24 @@ pub(crate) struct Contender {
     pub(crate) program: &'static str,
     /// Which library the program `libzmq` loads instead of its own.
     pub(crate) library: Option<String>,
+    /// What the environment variable `OXZMQ_BENCH_MODE` says to a program with several.
+    pub(crate) mode: Option<&'static str>,
     pub(crate) about: &'static str,
 }
 
-const CONTENDERS: [(&str, &str, &str); 4] = [
-    ("bare", "bare", "the kernel's sockets without a library"),
-    ("oxzmq", "oxzmq", "oxzmq, blocking calls"),
-    ("oxzmq-tokio", "oxzmq-tokio", "oxzmq, async on Tokio"),
-    ("libzmq", "libzmq", "libzmq 4.3.5, built from its crate"),
+/// Name, program, what it is, mode. Programs that were not built (see the feature `rivals`) are left out.
+const CONTENDERS: [(&str, &str, &str, Option<&str>); 11] = [
+    ("bare", "bare", "the kernel's sockets without a library", None),
+    ("oxzmq", "oxzmq", "oxzmq, blocking calls", None),
+    ("oxzmq-tokio", "oxzmq-tokio", "oxzmq, async on Tokio", None),
+    ("libzmq", "libzmq", "libzmq 4.3.5, built from its crate", None),
+    ("omq-tokio", "omq-tokio", "omq-tokio, its own I/O threads, batches received", None),
+    ("omq-exclusive", "omq-tokio", "omq-tokio's exclusive sockets", Some("exclusive")),
+    ("rzmq", "rzmq", "rzmq on Tokio, one thread", None),
+    ("rzmq-multi", "rzmq", "rzmq on Tokio, a thread per processor", Some("multi")),
+    ("zeromq", "zeromq", "zmq.rs on Tokio, one thread", None),
+    ("zeromq-multi", "zeromq", "zmq.rs on Tokio, a thread per processor", Some("multi")),
+    ("nng", "nng", "nng 1, built from its crate", None),
 ];
 
 /// One row of figures.
@@ -67,12 +77,20 @@ impl Plan {
 
 fn contenders(arguments: &crate::Arguments) -> Result<Vec<Contender>> {
     let mut all: Vec<_> =
-        CONTENDERS.map(|(name, program, about)| Contender { name, program, about, library: None }).into();
+        CONTENDERS.map(|(name, program, about, mode)| Contender { name, program, about, mode, library: None }).into();
+    let driver = std::env::current_exe()?;
+    all.retain(|contender| driver.with_file_name(contender.program).exists());
     let system = Some("libzmq.so.5".to_owned());
-    all.push(Contender { name: "libzmq-system", program: "libzmq", about: "the system's libzmq.so.5", library: system });
+    all.push(Contender {
+        name: "libzmq-system",
+        program: "libzmq",
+        about: "the system's libzmq.so.5",
+        library: system,
+        mode: None,
+    });
     if let Some(library) = &arguments.library {
         let (about, library) = ("the library of --library", Some(library.clone()));
-        all.push(Contender { name: "library", program: "libzmq", about, library });
+        all.push(Contender { name: "library", program: "libzmq", about, mode: None, library });
     }
     let quick = ["bare", "oxzmq", "libzmq", "library"].map(str::to_owned);
     let wanted = match &arguments.contenders[..] {

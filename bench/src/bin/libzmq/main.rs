@@ -41,6 +41,8 @@ impl Kit for Libzmq {
         self.0.socket(number).map(LibzmqSocket)
     }
 
+    const PROXY: bool = true;
+
     async fn proxy(&self, router: LibzmqSocket, dealer: LibzmqSocket) -> Result<()> {
         zmq_h::proxy(&router.0, &dealer.0)
     }

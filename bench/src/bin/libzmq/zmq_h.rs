@@ -187,8 +187,7 @@ impl Socket {
     /// By copying.
     pub(crate) fn send(&self, body: &[u8]) -> Result<()> {
         // SAFETY: a valid socket; the library copies the body.
-        let result =
-            unsafe { (self.context.functions.zmq_send)(self.pointer, body.as_ptr().cast(), body.len(), 0) };
+        let result = unsafe { (self.context.functions.zmq_send)(self.pointer, body.as_ptr().cast(), body.len(), 0) };
         self.context.check(result, "zmq_send")
     }
 
@@ -203,9 +202,8 @@ impl Socket {
         let mut message = Message { functions: &self.context.functions, msg: Msg([0; 64]) };
         // SAFETY: an uninitialised message; the data stays where it is until `free` is called, and a
         // library that sends does not write to it.
-        let result = unsafe {
-            (self.context.functions.zmq_msg_init_data)(&raw mut message.msg, data, size, Some(free), hint)
-        };
+        let result =
+            unsafe { (self.context.functions.zmq_msg_init_data)(&raw mut message.msg, data, size, Some(free), hint) };
         self.context.check(result, "zmq_msg_init_data")?;
         self.send_message(message, false)
     }
