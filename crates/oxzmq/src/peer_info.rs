@@ -205,7 +205,9 @@ impl Socket {
                 WhichPeer::Number(number) => pattern::number_of(peers, id) == number,
                 WhichPeer::RoutingId(wanted) => peers.get(id).is_some_and(|peer| peer.routing_id == wanted),
             };
-            peers.ids().filter(|&id| peers.get(id).is_some_and(|peer| !peer.gone)).find(is_meant)
+            // One that takes no more is on its way out.
+            let stays = |&id: &PeerId| peers.get(id).is_some_and(|peer| !peer.gone && !peer.outbound.is_closed());
+            peers.ids().filter(stays).find(is_meant)
         });
         self.core().close_peer(found.ok_or(ErrorKind::HostUnreachable)?);
         Ok(())

@@ -297,6 +297,10 @@ impl Queue {
         std::mem::take(&mut inner.items)
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.inner.lock().closed
+    }
+
     /// No more pushes are accepted; what is queued can still be taken.
     pub(crate) fn close(&self) {
         self.inner.lock().closed = true;
