@@ -4,6 +4,7 @@
 //! (ports modulo 65536, trailing junk after a port) this parser refuses and says what was wrong.
 
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::path::PathBuf;
 
@@ -17,6 +18,7 @@ const IPC_PATH_MAX: usize = 107;
 pub(crate) enum Endpoint {
     Tcp(TcpEndpoint),
     Ipc(IpcEndpoint),
+    Udp(UdpEndpoint),
     Inproc(String),
 }
 
@@ -25,6 +27,13 @@ pub(crate) enum Endpoint {
 pub(crate) struct TcpEndpoint {
     /// Local address to connect from (`tcp://source;host:port`).
     pub(crate) source: Option<HostPort>,
+    pub(crate) target: HostPort,
+}
+
+/// `udp://host:port` or, for a multicast group, `udp://interface;group:port`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct UdpEndpoint {
+    pub(crate) interface: Option<Host>,
     pub(crate) target: HostPort,
 }
 
@@ -77,10 +86,11 @@ impl Endpoint {
         match scheme {
             "tcp" => TcpEndpoint::parse(text, address, role).map(Self::Tcp),
             "ipc" => IpcEndpoint::parse(text, address, role).map(Self::Ipc),
+            "udp" => UdpEndpoint::parse(text, address, role).map(Self::Udp),
             "inproc" => Ok(Self::Inproc(address.to_owned())),
             _ => Err(Error::new(
                 ErrorKind::UnknownTransport,
-                format!("unknown transport `{scheme}` in `{text}`: this build speaks tcp, ipc and inproc"),
+                format!("unknown transport `{scheme}` in `{text}`: this build speaks tcp, ipc, udp and inproc"),
             )),
         }
     }
@@ -109,6 +119,53 @@ impl TcpEndpoint {
                 }
                 Ok(Self { source, target })
             }
+        }
+    }
+}
+
+impl UdpEndpoint {
+    fn parse(text: &str, address: &str, role: Role) -> Result<Self> {
+        let (interface, target) = match address.split_once(';') {
+            Some((interface, target)) => (Some(Host::parse(text, interface)?), target),
+            None => (None, address),
+        };
+        let target = HostPort::parse(text, target, true)?;
+        let is_group = |host: &Host| matches!(host, Host::Ip(ip, _) if ip.is_multicast());
+        if role == Role::Connect && target.host == Host::Any {
+            return Err(invalid(text, "`*` names no host to send to"));
+        }
+        if role == Role::Connect && target.port == 0 {
+            return Err(invalid(text, "there is no port to send to"));
+        }
+        if let Some(interface) = &interface
+            && (is_group(interface) || !is_group(&target.host))
+        {
+            return Err(invalid(text, "an interface stands before `;`, and a multicast group behind it"));
+        }
+        Ok(Self { interface, target })
+    }
+
+    /// The address of the interface for multicast over IPv4; the unspecified one leaves it to the system.
+    pub(crate) fn interface_v4(&self, ipv6: bool) -> io::Result<Ipv4Addr> {
+        let found = match &self.interface {
+            None | Some(Host::Any) => return Ok(Ipv4Addr::UNSPECIFIED),
+            Some(Host::Ip(IpAddr::V4(ip), _)) => Some(*ip),
+            Some(Host::Ip(IpAddr::V6(_), _)) => None,
+            Some(Host::Name(name)) => match crate::transport::interface_address(name, ipv6) {
+                Some(IpAddr::V4(ip)) => Some(ip),
+                Some(IpAddr::V6(ip)) => ip.to_ipv4_mapped(),
+                None => None,
+            },
+        };
+        found.ok_or_else(|| rustix::io::Errno::NODEV.into())
+    }
+
+    /// The number of the interface for multicast over IPv6; 0 leaves it to the system.
+    pub(crate) fn interface_v6(&self) -> io::Result<u32> {
+        match &self.interface {
+            None | Some(Host::Any) => Ok(0),
+            Some(Host::Name(name)) => zone_index(name).ok_or_else(|| rustix::io::Errno::NODEV.into()),
+            Some(Host::Ip(..)) => Err(rustix::io::Errno::NODEV.into()),
         }
     }
 }
@@ -227,20 +284,28 @@ impl fmt::Display for Endpoint {
             Self::Ipc(IpcEndpoint::Path(path)) => write!(f, "ipc://{}", path.display()),
             Self::Ipc(IpcEndpoint::Abstract(name)) => write!(f, "ipc://@{}", String::from_utf8_lossy(name)),
             Self::Ipc(IpcEndpoint::Wildcard) => f.write_str("ipc://*"),
+            Self::Udp(UdpEndpoint { interface: Some(interface), target }) => write!(f, "udp://{interface};{target}"),
+            Self::Udp(UdpEndpoint { interface: None, target }) => write!(f, "udp://{target}"),
             Self::Inproc(name) => write!(f, "inproc://{name}"),
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Ip(IpAddr::V6(ip), 0) => write!(f, "[{ip}]"),
+            Self::Ip(IpAddr::V6(ip), zone) => write!(f, "[{ip}%{zone}]"),
+            Self::Ip(ip, _) => write!(f, "{ip}"),
+            Self::Name(name) => f.write_str(name),
         }
     }
 }
 
 impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.host {
-            Host::Any => write!(f, "*:{}", self.port),
-            Host::Ip(IpAddr::V6(ip), 0) => write!(f, "[{ip}]:{}", self.port),
-            Host::Ip(IpAddr::V6(ip), zone) => write!(f, "[{ip}%{zone}]:{}", self.port),
-            Host::Ip(ip, _) => write!(f, "{ip}:{}", self.port),
-            Host::Name(name) => write!(f, "{name}:{}", self.port),
-        }
+        write!(f, "{}:{}", self.host, self.port)
     }
 }
 

@@ -9,6 +9,7 @@ use oxzmq_proto::SocketType;
 
 use crate::connector::Connector;
 use crate::core::Core;
+use crate::datagrams::Datagrams;
 use crate::endpoint::{Endpoint, Role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::listener::Listener;
@@ -18,7 +19,7 @@ use crate::peers::PeerId;
 use crate::reactor;
 use crate::session::Origin;
 use crate::transport::Listening;
-use crate::{inproc, transport};
+use crate::{datagrams, inproc, transport};
 
 #[derive(Default)]
 pub(crate) struct Endpoints {
@@ -30,6 +31,7 @@ pub(crate) struct Endpoints {
 enum Entry {
     Listener(Arc<Listener>),
     Connector(Arc<Connector>),
+    Datagrams(Arc<Datagrams>),
     InprocBind(String),
     InprocConnect(String, PeerId),
 }
@@ -47,6 +49,7 @@ impl Entry {
         match self {
             Self::Listener(listener) => listener.name == endpoint,
             Self::Connector(connector) => connector.name == endpoint,
+            Self::Datagrams(datagrams) => datagrams.name == endpoint,
             Self::InprocBind(name) | Self::InprocConnect(name, _) => endpoint.strip_prefix("inproc://") == Some(name),
         }
     }
@@ -63,10 +66,18 @@ pub(crate) fn bind(core: &Arc<Core>, text: &str) -> Result<String> {
     catch_up(core);
     let endpoint = Endpoint::parse(text, Role::Bind)?;
     if let Endpoint::Inproc(name) = endpoint {
+        check_type(core)?;
         inproc::bind(core, &name)?;
         remember(core, Entry::InprocBind(name), text);
         return Ok(text.to_owned());
     }
+    if let Endpoint::Udp(udp) = &endpoint {
+        let datagrams = datagrams::open(core, udp, text, Role::Bind)?;
+        let name = datagrams.name.clone();
+        remember(core, Entry::Datagrams(datagrams), &name);
+        return Ok(name);
+    }
+    check_type(core)?;
     let options = core.options(Clone::clone);
     let listening = transport::listen(&endpoint, &options).inspect_err(|error| {
         let errno = error.errno().unsigned_abs();
@@ -113,10 +124,17 @@ pub(crate) fn connect(core: &Arc<Core>, text: &str) -> Result<Option<PeerId>> {
     }
     let routing_id = take_connect_routing_id(core)?;
     if let Endpoint::Inproc(name) = endpoint {
+        check_type(core)?;
         let id = inproc::connect(core, &name, routing_id)?;
         remember(core, Entry::InprocConnect(name, id), text);
         return Ok(Some(id));
     }
+    if let Endpoint::Udp(udp) = &endpoint {
+        let datagrams = datagrams::open(core, udp, text, Role::Connect)?;
+        remember(core, Entry::Datagrams(datagrams), text);
+        return Ok(None);
+    }
+    check_type(core)?;
     let net = core.net()?;
     let options = core.options(Clone::clone);
     let reactor = Arc::clone(&net.reactor);
@@ -131,6 +149,14 @@ pub(crate) fn connect(core: &Arc<Core>, text: &str) -> Result<Option<PeerId>> {
     remember(core, Entry::Connector(Arc::clone(&connector)), text);
     reactor.connect(connector);
     Ok(peer)
+}
+
+/// DGRAM has no connections.
+fn check_type(core: &Core) -> Result<()> {
+    if core.socket_type == SocketType::Dgram {
+        return Err(Error::new(ErrorKind::IncompatibleTransport, "DGRAM sockets bind udp endpoints and no others"));
+    }
+    Ok(())
 }
 
 /// The routing id for the next connection, which takes it with it.
@@ -224,6 +250,7 @@ fn close(core: &Arc<Core>, entry: Entry, linger: Option<Duration>, socket_closes
                 }
             }
         }
+        Entry::Datagrams(datagrams) => datagrams.end(),
         Entry::InprocBind(name) => inproc::unbind(core, &name),
         Entry::InprocConnect(name, id) => {
             if !socket_closes {

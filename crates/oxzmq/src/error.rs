@@ -51,6 +51,8 @@ pub enum ErrorKind {
     /// The message has more frames than [`Socket::set_max_frames`](crate::Socket::set_max_frames) allows (errno
     /// `EMSGSIZE`).
     TooManyFrames,
+    /// A datagram cannot hold the message (errno `EMSGSIZE`).
+    TooLarge,
     /// The context has no I/O thread that may serve the socket (errno `EMTHREAD`).
     NoIoThread,
     /// A signal came while the call waited, and the caller wants to know (errno `EINTR`).
@@ -90,7 +92,7 @@ impl ErrorKind {
             Self::PermissionDenied => Errno::ACCESS.raw_os_error(),
             Self::NameTooLong => Errno::NAMETOOLONG.raw_os_error(),
             Self::TooManySockets => Errno::MFILE.raw_os_error(),
-            Self::TooManyFrames => Errno::MSGSIZE.raw_os_error(),
+            Self::TooLarge | Self::TooManyFrames => Errno::MSGSIZE.raw_os_error(),
             Self::NoIoThread => EMTHREAD,
             Self::Interrupted => Errno::INTR.raw_os_error(),
             Self::Io => Errno::IO.raw_os_error(),
@@ -117,6 +119,7 @@ impl ErrorKind {
             Self::PermissionDenied => "permission denied",
             Self::NameTooLong => "the name is too long",
             Self::TooManySockets => "too many sockets",
+            Self::TooLarge => "the message is larger than a datagram can be",
             Self::TooManyFrames => "the message has more frames than the socket's limit: see set_max_frames",
             Self::NoIoThread => "no I/O thread may serve the socket",
             Self::Interrupted => "a signal came while the call waited",

@@ -41,6 +41,7 @@ mod connector;
 mod context;
 mod core;
 pub mod curve;
+mod datagrams;
 mod endpoint;
 mod endpoints;
 pub mod error;

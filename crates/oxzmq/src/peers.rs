@@ -65,6 +65,8 @@ pub(crate) struct Peer {
     pub(crate) fresh: bool,
     /// Understands subscriptions and groups: over a network every peer that is sent any does.
     pub(crate) hears_changes: bool,
+    /// RADIO: messages of every group are for it.
+    pub(crate) takes_every_group: bool,
     /// Gone for good: only messages already received are left.
     pub(crate) gone: bool,
     /// Not admitted by the pattern (a second PAIR peer, a duplicate routing id): its messages are never
@@ -98,6 +100,7 @@ impl Peer {
             linked: false,
             fresh: true,
             hears_changes: true,
+            takes_every_group: false,
             gone: false,
             refused: false,
             readable: false,

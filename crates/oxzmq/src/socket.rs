@@ -86,7 +86,8 @@ impl Socket {
     /// path: `bind("tcp://127.0.0.1:*")` gives `tcp://127.0.0.1:40123`, say.
     ///
     /// Forms: `tcp://host:port` (host `*`, an address, an interface or a name; port `*` for any),
-    /// `ipc://path`, `ipc://@abstract`, `ipc://*` (a private path), `inproc://name`. Options set before apply.
+    /// `ipc://path`, `ipc://@abstract`, `ipc://*` (a private path), `inproc://name`; DISH and DGRAM: `udp://host:port`, or
+    /// `udp://interface;group:port` for multicast. Options set before apply.
     /// A path behind a port means nothing and is left out, as libzmq does.
     ///
     /// # Errors
@@ -112,7 +113,9 @@ impl Socket {
     /// Connects to `endpoint`, in the background: success means that the endpoint is well-formed. Messages
     /// sent meanwhile wait (see [`Socket::set_immediate`]). A lost connection is made again. Host names are
     /// looked up at each attempt. A local address may stand before the remote one:
-    /// `tcp://192.0.2.1:0;server:5555`.
+    /// `tcp://192.0.2.1:0;server:5555`. On `udp://` (RADIO alone) there are no connections: what is sent leaves, and
+    /// nobody learns whether it arrives. A message, its group and one octet have at most 8192 octets there; larger ones
+    /// are dropped and counted.
     ///
     /// DEALER, SUB, PUB and REQ ignore a second connect to the same network endpoint.
     ///
@@ -175,7 +178,8 @@ impl Socket {
     /// The error holds the message. [`ErrorKind::TimedOut`]; [`ErrorKind::InvalidState`] for REQ and REP out
     /// of turn; [`ErrorKind::NotSupported`] for types that only receive; [`ErrorKind::HostUnreachable`] for
     /// an unknown routing id (STREAM, SERVER, PEER, mandatory ROUTER); [`ErrorKind::InvalidArgument`] for more
-    /// than one frame where messages have only one (CLIENT, SERVER, PEER, CHANNEL, SCATTER);
+    /// than one frame where messages have only one (CLIENT, SERVER, PEER, CHANNEL, SCATTER), or other than two on DGRAM
+    /// (the address, `a.b.c.d:port`, and the datagram); [`ErrorKind::TooLarge`] for what no datagram holds;
     /// [`ErrorKind::Terminated`]; [`ErrorKind::Closed`].
     pub fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         self.send_until(message.into(), Until::Option)

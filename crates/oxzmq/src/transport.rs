@@ -42,7 +42,9 @@ pub(crate) fn listen(endpoint: &Endpoint, options: &Options) -> Result<Listening
     match endpoint {
         Endpoint::Tcp(tcp) => listen_tcp(&tcp.target, options),
         Endpoint::Ipc(ipc) => listen_ipc(ipc, options),
-        Endpoint::Inproc(_) => Err(Error::new(ErrorKind::IncompatibleTransport, "inproc has no descriptor")),
+        Endpoint::Udp(_) | Endpoint::Inproc(_) => {
+            Err(Error::new(ErrorKind::IncompatibleTransport, "nobody listens on this transport"))
+        }
     }
 }
 
@@ -64,7 +66,7 @@ pub(crate) fn adopt(endpoint: &Endpoint, fd: OwnedFd) -> Result<Listening> {
             let path = address.as_pathname().map(|path| format!("ipc://{}", path.display()));
             path.or_else(|| Some(format!("ipc://@{}", String::from_utf8_lossy(address.as_abstract_namespace()?))))
         }
-        Endpoint::Inproc(_) => None,
+        Endpoint::Udp(_) | Endpoint::Inproc(_) => None,
     };
     let other = || Error::new(ErrorKind::InvalidArgument, "the descriptor listens on another transport");
     Ok(Listening { resolved: resolved.ok_or_else(other)?, fd: socket.into(), cleanup: None })
@@ -110,7 +112,7 @@ fn local_address(target: &HostPort, ipv6: bool) -> Result<SocketAddr> {
 
 /// The first address of a network interface. Linux shows the IPv4 address of an interface only through
 /// a socket call, so a throw-away socket bound to the device asks for it.
-fn interface_address(name: &str, ipv6: bool) -> Option<IpAddr> {
+pub(crate) fn interface_address(name: &str, ipv6: bool) -> Option<IpAddr> {
     let found = interface_addresses(name);
     let wanted = found.iter().find(|ip| ip.is_ipv4() != ipv6).or_else(|| found.first())?;
     match (ipv6, wanted) {
@@ -331,7 +333,7 @@ fn prepare_tcp(socket: &Socket, address: SocketAddr, options: &Options) -> io::R
     Ok(())
 }
 
-fn set_buffers(socket: &Socket, options: &Options) -> io::Result<()> {
+pub(crate) fn set_buffers(socket: &Socket, options: &Options) -> io::Result<()> {
     if let Some(size) = options.send_buffer {
         socket.set_send_buffer_size(size as usize)?;
     }

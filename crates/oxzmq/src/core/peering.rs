@@ -7,7 +7,7 @@ use oxzmq_proto::{Message, Properties};
 
 use super::{Core, Phase, State, Until, Want};
 use crate::peer_info::Unsent;
-use crate::peers::{Peer, PeerId};
+use crate::peers::{Drops, Peer, PeerId};
 use crate::session::Session;
 
 impl Core {
@@ -137,8 +137,12 @@ impl Core {
     /// What was queued for a peer has not reached its connection.
     pub(crate) fn count_lost(&self, messages: u64) {
         if messages > 0 {
-            self.state.lock().peers.drops.lost += messages;
+            self.count_drops(|drops| drops.lost += messages);
         }
+    }
+
+    pub(crate) fn count_drops(&self, count: impl FnOnce(&mut Drops)) {
+        count(&mut self.state.lock().peers.drops);
     }
 
     /// A peer's time to linger was too short.

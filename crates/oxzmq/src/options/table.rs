@@ -234,7 +234,7 @@ table! {
         get: { o => int(o.send_hwm) }, set: { socket s, v => s.set_send_hwm(v.count()) };
     RCVHWM = 24, MS, "1000 messages", Now, [], "Most messages received from each peer and not yet read; 0 without limit.",
         get: { o => int(o.recv_hwm) }, set: { socket s, v => s.set_recv_hwm(v.count()) };
-    MULTICAST_HOPS = 25, Int(1, MAX), "1", Endpoints, [], "Multicast TTL; kept, and without effect.",
+    MULTICAST_HOPS = 25, Int(1, MAX), "1", Endpoints, [], "How many routers multicast of udp passes, at most, and one; at most 255.",
         get: { o => int(o.multicast_hops) }, set: { o, v => o.multicast_hops = v.count() };
     RCVTIMEO = 27, MS_OR_NEVER, "-1 (for ever)", Calls, [], "How long a receive may wait, in ms.",
         get: { o => or_minus_one(o.recv_timeout.map(|timeout| timeout.as_millis())) },
@@ -362,7 +362,7 @@ table! {
         get: { o => OptionValue::Int(o.loopback_fastpath) }, set: { o, v => o.loopback_fastpath = v.int() };
     METADATA = 95, Binary(4, usize::MAX), "none", Endpoints, [], "`X-name:value`: a property that peers see.",
         get: { none }, set: { socket s, v => set_metadata(s, &v.into_bytes()) };
-    MULTICAST_LOOP = 96, ANY, "1", Endpoints, [], "Multicast to this machine; kept, and without effect.",
+    MULTICAST_LOOP = 96, ANY, "1", Endpoints, [], "Whether multicast of udp reaches this machine, too.",
         get: { o => o.multicast_loop.into() }, set: { o, v => o.multicast_loop = v.on() };
     ROUTER_NOTIFY = 97, Int(0, 3), "0", Endpoints, [],
         "ROUTER: deliver an empty frame for connections made (1) and lost (2).",

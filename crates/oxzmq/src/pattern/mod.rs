@@ -6,6 +6,7 @@
 
 mod correlated;
 mod dealer;
+mod dgram;
 mod dish;
 mod pair;
 mod publish;
@@ -126,14 +127,12 @@ pub(crate) fn new(socket_type: SocketType) -> Result<Box<dyn Pattern>> {
         SocketType::Stream => Box::new(stream::Stream::new()),
         SocketType::Radio => Box::<radio::Radio>::default(),
         SocketType::Dish => Box::<dish::Dish>::default(),
+        SocketType::Dgram => Box::<dgram::Dgram>::default(),
         SocketType::Scatter => Box::<single::Single<push::Push>>::default(),
         SocketType::Gather => Box::<single::Single<pull::Pull>>::default(),
         SocketType::Channel => Box::<single::Single<pair::Pair>>::default(),
         SocketType::Client => Box::new(correlated::Correlated::by_prefix(single::Single::of(dealer::Dealer::client()))),
         SocketType::Server | SocketType::Peer => Box::new(single::Single::of(server::Server::new())),
-        other => {
-            return Err(Error::new(ErrorKind::InvalidArgument, format!("socket type {other} is not supported")));
-        }
     })
 }
 

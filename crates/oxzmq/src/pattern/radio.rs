@@ -18,6 +18,8 @@ pub(super) const MAX_GROUP: usize = 255;
 pub(super) struct Radio {
     /// Who has joined, each once. No group is without members.
     members: HashMap<Bytes, Vec<PeerId>>,
+    /// Those to whom all groups go (udp).
+    everywhere: Vec<PeerId>,
 }
 
 impl Radio {
@@ -41,7 +43,14 @@ impl Radio {
 impl Pattern for Radio {
     fn attached(&mut self, _: &mut Peers, _: PeerId) {}
 
+    fn linked(&mut self, peers: &mut Peers, id: PeerId) {
+        if peers.get(id).is_some_and(|peer| peer.takes_every_group) {
+            self.everywhere.push(id);
+        }
+    }
+
     fn detached(&mut self, peers: &mut Peers, id: PeerId) {
+        self.everywhere.retain(|&known| known != id);
         self.members.retain(|_, members| {
             members.retain(|&member| member != id);
             !members.is_empty()
@@ -68,12 +77,16 @@ impl Pattern for Radio {
         if message.len() > 1 || group.len() > MAX_GROUP {
             return Err(NotSent::Refused(ErrorKind::InvalidArgument));
         }
-        let Some(members) = self.members.get(group) else { return Ok(()) };
-        if peers.options.xpub_nodrop && !members.iter().all(|&id| peers.has_room(id)) {
+        let members = self.members.get(group).map_or(&[][..], Vec::as_slice);
+        if members.is_empty() && self.everywhere.is_empty() {
+            return Ok(());
+        }
+        let all = members.iter().chain(&self.everywhere);
+        if peers.options.xpub_nodrop && !all.clone().all(|&id| peers.has_room(id)) {
             return Err(NotSent::Full);
         }
         let sent = Message::from([Frame::copy_from_slice(group), message.pop_front().unwrap_or_default()]);
-        for &id in members {
+        for &id in all {
             peers.push_or_drop(id, &mut sent.clone());
         }
         Ok(())

@@ -45,7 +45,7 @@ impl Worker {
                     None => self.resolve(connector),
                 }
             }
-            Endpoint::Inproc(_) => {}
+            Endpoint::Udp(_) | Endpoint::Inproc(_) => {}
         }
     }
 

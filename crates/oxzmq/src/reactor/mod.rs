@@ -30,6 +30,7 @@ use self::pending::Pending;
 use self::proxying::Proxying;
 use crate::connector::Connector;
 use crate::core::{Core, Net};
+use crate::datagrams::Datagrams;
 use crate::listener::{Accepted, Listener};
 use crate::monitor::{Event, EventKind};
 use crate::security::Decision;
@@ -61,6 +62,7 @@ enum Command {
     WatchRest(Weak<Session>),
     Part(Parting),
     Listen(Arc<Listener>),
+    Datagrams(Arc<Datagrams>),
     Connect(Arc<Connector>),
     Cancel(Arc<Connector>),
     Unlisten(Arc<Listener>),
@@ -159,6 +161,20 @@ impl Reactor {
         self.post(Command::Listen(listener));
     }
 
+    pub(crate) fn watch_datagrams(&self, datagrams: &Arc<Datagrams>) {
+        self.post(Command::Datagrams(Arc::clone(datagrams)));
+    }
+
+    /// Changes what a descriptor of the thread's own is watched for. Any thread may.
+    pub(crate) fn watch_fd(&self, fd: impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
+        self.set.modify(fd, token, interest)
+    }
+
+    pub(crate) fn forget_datagrams(&self, datagrams: &Arc<Datagrams>) {
+        // By then it is closed.
+        self.post(Command::Datagrams(Arc::clone(datagrams)));
+    }
+
     pub(crate) fn connect(&self, connector: Arc<Connector>) {
         self.post(Command::Connect(connector));
     }
@@ -220,6 +236,7 @@ impl Reactor {
 /// A descriptor that the thread itself watches.
 enum Source {
     Listener(Arc<Listener>),
+    Datagrams(Arc<Datagrams>),
     Connecting(Connecting),
     Proxying(Box<Proxying>),
     Handshaking(Box<Handshaking>),
@@ -316,6 +333,7 @@ impl Worker {
                     self.gathering.push((session, Gathered::default()));
                 }
                 Command::Listen(listener) => self.listen(listener),
+                Command::Datagrams(datagrams) => self.datagrams(datagrams),
                 Command::Connect(connector) => self.connect(connector),
                 Command::Cancel(connector) => self.sources.retain(|_, source| match source {
                     Source::Connecting(attempt) => !Arc::ptr_eq(&attempt.connector, &connector),
@@ -323,14 +341,14 @@ impl Worker {
                     Source::Handshaking(attempt) => {
                         !matches!(&attempt.from, From::Connector(own) if Arc::ptr_eq(own, &connector))
                     }
-                    Source::Listener(_) | Source::Parting(_) => true,
+                    Source::Listener(_) | Source::Datagrams(_) | Source::Parting(_) => true,
                 }),
                 Command::Unlisten(listener) => self.sources.retain(|_, source| match source {
                     Source::Listener(own) => !Arc::ptr_eq(own, &listener),
                     Source::Handshaking(attempt) => {
                         !matches!(&attempt.from, From::Listener(own) if Arc::ptr_eq(own, &listener))
                     }
-                    Source::Connecting(_) | Source::Proxying(_) | Source::Parting(_) => true,
+                    Source::Datagrams(_) | Source::Connecting(_) | Source::Proxying(_) | Source::Parting(_) => true,
                 }),
                 Command::Part(parting) => self.part(parting),
                 Command::Resolved(connector, addresses) => self.resolved(connector, addresses),
@@ -397,7 +415,9 @@ impl Worker {
                 Some(Source::Connecting(attempt)) => self.connect_failed(attempt, &Errno::TIMEDOUT.into()),
                 Some(Source::Proxying(attempt)) => attempt_failed(&attempt.connector, &Errno::TIMEDOUT.into()),
                 Some(Source::Handshaking(attempt)) => handshake_failed(&attempt, &Errno::AGAIN.into()),
-                Some(listener @ Source::Listener(_)) => drop(self.sources.insert(token, listener)),
+                Some(listener @ (Source::Listener(_) | Source::Datagrams(_))) => {
+                    drop(self.sources.insert(token, listener))
+                }
                 Some(Source::Parting(_)) | None => {}
             },
             Timer::Accept(token) => {
@@ -433,11 +453,32 @@ impl Worker {
     fn source_ready(&mut self, token: u64) {
         match self.sources.remove(&token) {
             Some(Source::Listener(listener)) => self.accept(token, listener),
+            Some(Source::Datagrams(datagrams)) => {
+                datagrams.ready();
+                // One that is closed is forgotten by a command of its own.
+                self.sources.insert(token, Source::Datagrams(datagrams));
+            }
             Some(Source::Connecting(attempt)) => self.connect_ended(attempt),
             Some(Source::Proxying(attempt)) => self.proxy_ready(token, *attempt),
             Some(Source::Handshaking(attempt)) => self.handshake_ready(token, attempt),
             Some(Source::Parting(parting)) => self.parting_ready(token, parting),
             None => {}
+        }
+    }
+
+    /// Begins to watch an endpoint of datagrams, or ends it.
+    fn datagrams(&mut self, datagrams: Arc<Datagrams>) {
+        let watched = datagrams.with_fd(|fd| {
+            let token = self.add_source(fd, Interest::READ)?;
+            datagrams.watched_as(fd, token).map(|()| token)
+        });
+        match watched {
+            Some(Ok(token)) => drop(self.sources.insert(token, Source::Datagrams(datagrams))),
+            Some(Err(error)) => tracing::error!(endpoint = datagrams.name, %error, "cannot watch for datagrams"),
+            // Closed, and so out of the set as well.
+            None => self
+                .sources
+                .retain(|_, source| !matches!(source, Source::Datagrams(own) if Arc::ptr_eq(own, &datagrams))),
         }
     }
 
