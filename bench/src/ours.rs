@@ -70,7 +70,8 @@ impl<const TOKIO: bool> Socket for OxzmqSocket<TOKIO> {
 
     async fn send(&mut self, payload: &Bytes) -> Result<()> {
         let payload = payload.clone();
-        Ok(if TOKIO { self.0.send_async(payload).await? } else { self.0.send(payload)? })
+        let sent = if TOKIO { self.0.send_async(payload).await } else { self.0.send(payload) };
+        Ok(sent?)
     }
 
     async fn recv_with<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> Result<R> {
@@ -79,12 +80,13 @@ impl<const TOKIO: bool> Socket for OxzmqSocket<TOKIO> {
     }
 
     async fn echo(&mut self) -> Result<()> {
-        Ok(if TOKIO {
+        let sent = if TOKIO {
             let message = self.0.recv_async().await?;
-            self.0.send_async(message).await?
+            self.0.send_async(message).await
         } else {
             let message = self.0.recv()?;
-            self.0.send(message)?
-        })
+            self.0.send(message)
+        };
+        Ok(sent?)
     }
 }
