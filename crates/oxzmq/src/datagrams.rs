@@ -1,6 +1,7 @@
 //! `udp://`: a descriptor whose every datagram is one message. There is no connection and no handshake, so there is one
 //! peer for each endpoint: everybody who can be reached through it.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
@@ -36,6 +37,10 @@ const READS_PER_VISIT: usize = 64;
 
 /// Datagrams sent before others get their turn: whoever fills the queue meanwhile must not keep this thread for ever.
 const SENDS_PER_VISIT: usize = 1024;
+
+thread_local! {
+    static READ: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 pub(crate) struct Datagrams {
     core: Arc<Core>,
@@ -227,30 +232,43 @@ impl Datagrams {
 
     /// True when the socket has to be told.
     fn receive(&self, fd: &OwnedFd) -> bool {
-        let mut buffer = vec![0; ROOM];
-        let mut wake = false;
+        let mut buffer = READ.take();
+        buffer.resize(ROOM, 0);
+        let wake = self.receive_into(fd, &mut buffer);
+        READ.set(buffer);
+        wake
+    }
+
+    fn receive_into(&self, fd: &OwnedFd, buffer: &mut [u8]) -> bool {
+        let (mut wake, mut octets) = (false, 0);
         for _ in 0..READS_PER_VISIT {
             // What there is no room for waits in the kernel, which drops what it has no room for either.
             if !self.inbound.has_room() {
                 self.watch(fd, |interest| Interest { read: false, ..interest });
+                // Room that came between the two has told, and in vain; room that comes after this look tells again.
+                if self.inbound.has_room() {
+                    self.watch(fd, |interest| Interest { read: true, ..interest });
+                }
                 break;
             }
-            let (got, from) = match rustix::net::recvfrom(fd, &mut buffer[..], RecvFlags::empty()) {
+            let (got, from) = match rustix::net::recvfrom(fd, &mut *buffer, RecvFlags::empty()) {
                 Ok((got, _, from)) => (got, from.and_then(|from| SocketAddr::try_from(from).ok())),
                 Err(Errno::AGAIN) => break,
                 // One that could not be delivered, say: it concerns what was sent.
                 Err(_) => continue,
             };
-            self.watched.lock().octets_in += got as u64;
+            octets += got as u64;
             match self.message(&buffer[..got], from) {
                 Some(mut message) => {
                     if let Push::Queued { wake: first } = self.inbound.push(&mut message) {
                         wake |= first;
                     }
                 }
+                // Before what follows it can be received.
                 None => self.core.count_drops(|drops| drops.malformed += 1),
             }
         }
+        self.watched.lock().octets_in += octets;
         wake
     }
 
