@@ -61,7 +61,8 @@ impl Socket {
     /// has to begin its reply with the same four.
     ///
     /// On DEALER and CLIENT any number of requests may be under way at the same time, from as many threads; other
-    /// messages are received as ever. On REQ a request fails with [`ErrorKind::InvalidState`] while another is under
+    /// messages are received as ever, and have to be: a reply behind more of them than the receive high-water mark is
+    /// found when some have been received. On REQ a request fails with [`ErrorKind::InvalidState`] while another is under
     /// way, however that was made; after one that has failed the next may follow.
     ///
     /// ```

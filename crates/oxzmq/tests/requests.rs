@@ -202,3 +202,27 @@ fn a_reply_behind_other_messages_is_found() {
         }
     }
 }
+
+#[test]
+fn a_reply_behind_more_than_the_high_water_mark_is_found_as_others_are_received() {
+    let context = TestContext::new();
+    let (router, dealer) = (context.socket(SocketType::Router), context.socket(SocketType::Dealer));
+    dealer.set_recv_hwm(10).unwrap();
+    dealer.set_routing_id("d").unwrap();
+    Transport::Tcp.join(&router, &dealer);
+    thread::scope(|scope| {
+        // Without a time that would end the wait, and look once more.
+        let asking = scope.spawn(|| dealer.request("x", None));
+        let mut request = recv(&router);
+        for n in 0..12 {
+            send(&router, ["d".to_owned(), n.to_string()]);
+        }
+        request.push_back("indeed");
+        send(&router, request);
+        for n in 0..3 {
+            assert_eq!(recv_text(&dealer), [n.to_string()]);
+        }
+        assert_eq!(text(&asking.join().unwrap().unwrap()), ["x", "indeed"]);
+    });
+    assert_eq!(drain(&dealer).len(), 9);
+}

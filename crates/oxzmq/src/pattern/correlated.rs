@@ -124,6 +124,8 @@ impl<P: Pattern> Pattern for Correlated<P> {
     fn recv(&mut self, peers: &mut Peers, message: &mut Message) -> Result<bool> {
         if let Some(next) = self.others.pop_front() {
             *message = next;
+            // There is room again to look for replies behind it.
+            peers.news |= !self.pending.is_empty();
             return Ok(true);
         }
         while self.pattern.recv(peers, message)? {
