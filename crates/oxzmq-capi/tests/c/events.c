@@ -170,10 +170,10 @@ static void leaving (void)
         join (place, &server, &client, ZMQ_PULL, ZMQ_PUSH);
         zmq_getsockopt (server.socket, ZMQ_LAST_ENDPOINT, endpoint, &size);
         assert (zmq_disconnect (client.socket, endpoint) == 0);
-        for (int n = 0; n < 20; n++) { /* libzmq goes on with it in the calls on that socket */
-            int ready;
+        zmq_pollitem_t told = {server.events, 0, ZMQ_POLLIN, 0};
+        for (int n = 0; n < 1000 && zmq_poll (&told, 1, 5) == 0; n++) {
+            int ready; /* libzmq goes on with it in the calls on that socket */
             size = sizeof ready;
-            usleep (5000);
             zmq_getsockopt (client.socket, ZMQ_EVENTS, &ready, &size);
         }
         events (server, 1);
