@@ -413,6 +413,51 @@ fn flags_are_taken_as_the_protocol_says() {
     target.accepts(&[frame(COMMAND | MORE, b"\x04PING\0\0"), frame(0, b"next")].concat(), &["next".into()]);
 }
 
+/// A frame as ZMTP 1.0 has it: the flags are counted with the body.
+fn old_frame(body: &[u8]) -> Vec<u8> {
+    let length = body.len() as u64 + 1;
+    let mut frame = if length < 255 { vec![length as u8] } else { [&[255][..], &length.to_be_bytes()].concat() };
+    frame.push(0);
+    frame.extend_from_slice(body);
+    frame
+}
+
+/// A library of that age gave the wrong data beyond 8192 octets, the size of its buffer.
+#[test]
+fn large_messages_of_zmtp_1_back_to_back_are_the_right_ones() {
+    let sizes = [8191, 8192, 8193, 0, 8193, 8200, 1, 100_000, 16_385, 253, 254, 255, 1 << 20, 8193];
+    let bodies: Vec<Vec<u8>> =
+        (0u8..5).flat_map(|turn| sizes.map(|size| (0..size).map(|n| (n % 251) as u8 ^ turn).collect())).collect();
+    let bytes = bodies.iter().flat_map(|body| old_frame(body)).collect::<Vec<u8>>();
+    let anonymous = old_frame(b"");
+    let context = TestContext::new();
+
+    let (pull, endpoint) = context.bound(SocketType::Pull);
+    let mut client = raw_client(&endpoint);
+    let greeted = [anonymous.clone(), bytes.clone()].concat();
+    let writer = std::thread::spawn(move || {
+        greeted.chunks(70_001).for_each(|piece| client.write_all(piece).unwrap());
+        client
+    });
+    for body in &bodies {
+        assert!(recv(&pull) == Message::from(body.clone()), "a body of {} octets", body.len());
+    }
+    drop(writer.join().unwrap());
+
+    let (push, endpoint) = context.bound(SocketType::Push);
+    let mut client = raw_client(&endpoint);
+    client.write_all(&anonymous).unwrap();
+    let sender = std::thread::spawn(move || {
+        bodies.into_iter().for_each(|body| send(&push, body));
+        push
+    });
+    // The opening that newer peers know us by is, to this one, our name.
+    let mut read = vec![0; 10 + bytes.len()];
+    client.read_exact(&mut read).unwrap();
+    assert!(read[10..] == bytes, "what an old peer reads");
+    drop(sender.join().unwrap());
+}
+
 #[test]
 fn a_peer_that_dies_in_the_middle_of_a_message_leaves_nothing_of_it() {
     let target = Target::new();

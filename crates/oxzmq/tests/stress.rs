@@ -13,7 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::*;
-use oxzmq::{Context, ErrorKind, Interest, Message, Poller, Socket, SocketType};
+use oxzmq::{Context, ErrorKind, EventFd, Interest, Message, Poller, Readiness, Socket, SocketType};
+use rustix::event::{PollFd, PollFlags, poll};
 
 fn stress_time() -> Duration {
     let seconds = std::env::var("OXZMQ_STRESS_SECONDS").ok().and_then(|text| text.parse().ok());
@@ -45,9 +46,22 @@ enum Way {
     Future,
     /// A future that is given up and made anew again and again.
     Fickle,
+    /// The descriptor for other event loops.
+    Descriptor,
 }
 
-const WAYS: [Way; 6] = [Way::Block, Way::Deadline, Way::Spin, Way::Poll, Way::Future, Way::Fickle];
+const WAYS: [Way; 7] = [Way::Block, Way::Deadline, Way::Spin, Way::Poll, Way::Future, Way::Fickle, Way::Descriptor];
+
+/// Wait as other event loops do: the operating system tells that the descriptor is readable, and the socket then
+/// whether it is what was waited for.
+fn await_descriptor(socket: &Socket, ready: impl Fn(Readiness) -> bool) -> Result<(), oxzmq::Error> {
+    let descriptor = EventFd::new(socket)?;
+    while !ready(descriptor.events()?) {
+        let mut fds = [PollFd::new(&descriptor, PollFlags::IN)];
+        assert_ne!(poll(&mut fds, Some(&PATIENCE.try_into().unwrap())).unwrap(), 0, "the descriptor's news came");
+    }
+    Ok(())
+}
 
 /// One receive in this way; `None` when the context was shut down.
 fn receive(socket: &Socket, way: Way, random: &mut Random) -> Option<Message> {
@@ -64,6 +78,10 @@ fn receive(socket: &Socket, way: Way, random: &mut Random) -> Option<Message> {
                     Err(error) => Err(error),
                 }
             }
+            Way::Descriptor => match await_descriptor(socket, Readiness::readable) {
+                Ok(()) => socket.try_recv(),
+                Err(error) => Err(error),
+            },
             Way::Future => block_on(socket.recv_async()),
             Way::Fickle => {
                 let wakes = Arc::new(CountWakes::default());
@@ -99,6 +117,10 @@ fn transmit(socket: &Socket, way: Way, message: Message, random: &mut Random) {
                 let mut poller = Poller::new();
                 poller.add(socket, Interest::WRITABLE, 0);
                 poller.wait(Some(PATIENCE)).unwrap();
+                socket.try_send(message)
+            }
+            Way::Descriptor => {
+                await_descriptor(socket, Readiness::writable).unwrap();
                 socket.try_send(message)
             }
             Way::Future | Way::Fickle => block_on(socket.send_async(message)),
