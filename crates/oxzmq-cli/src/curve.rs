@@ -12,7 +12,8 @@ pub struct ServerKeys {
     /// Encrypt what goes between master and workers, with the secret key in this file (see `oxzmq keygen`)
     #[arg(long, value_name = "FILE", requires = "curve_allow")]
     pub curve_key: Option<PathBuf>,
-    /// Let in only those whose certificates are in this directory; it is looked at again when somebody comes
+    /// Let in only those whose certificates are in this directory; it is looked at every second, and a worker whose
+    /// certificate has gone is cut off
     #[arg(long, value_name = "DIR", requires = "curve_key")]
     pub curve_allow: Option<PathBuf>,
 }

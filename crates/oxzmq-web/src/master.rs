@@ -1,11 +1,13 @@
 //! The master: accepts HTTP connections and has workers answer them.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use oxzmq::curve::AllowedKeys;
 use oxzmq::{Context, Socket, SocketType};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -25,6 +27,9 @@ use crate::tls::Tls;
 
 /// How long connections that wait for a request are kept when the master stops.
 const LAST_CHANCE: Duration = Duration::from_secs(1);
+
+/// How often the workers' keys are looked at.
+const KEYS: Duration = Duration::from_secs(1);
 
 /// How long the last lines of the access log may take.
 const LOG_WAIT: Duration = Duration::from_secs(1);
@@ -156,6 +161,8 @@ impl Master {
         let (dispatcher, handle) =
             dispatch::new(Arc::clone(&self.router), monitor, self.config.limits, stages.clone(), news);
         let mut dispatcher = tokio::spawn(dispatcher.run());
+        let guard = self.config.security.as_ref().map(|(_, allowed)| guard(allowed.clone(), Arc::clone(&self.router)));
+        let guard = guard.map(tokio::spawn);
         let gates = self.handlers.into_iter().map(handlers::gate::Bound::start).collect();
         let stats = Arc::new(Stats::default());
         let admin = match self.admin {
@@ -204,8 +211,8 @@ impl Master {
             Some(ended) => ended,
             None => dispatcher.await,
         };
-        if let Some(admin) = admin {
-            admin.abort();
+        for task in admin.into_iter().chain(guard) {
+            task.abort();
         }
         connections.tasks.shutdown().await;
         drop(connections);
@@ -218,6 +225,17 @@ impl Master {
         }
         let why = |error| Error::System { what: "the dispatcher broke down", source: std::io::Error::other(error) };
         Ok(ended.map_err(why)??)
+    }
+}
+
+/// Cuts off workers whose keys are allowed no more.
+async fn guard(allowed: AllowedKeys, router: Arc<Socket>) -> Infallible {
+    let mut ticks = tokio::time::interval(KEYS);
+    loop {
+        ticks.tick().await;
+        let (allowed, router) = (allowed.clone(), Arc::clone(&router));
+        // It reads a directory.
+        let _ = tokio::task::spawn_blocking(move || allowed.send_away(&router)).await;
     }
 }
 

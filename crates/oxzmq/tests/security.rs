@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use common::*;
-use oxzmq::curve::KeyPair;
+use oxzmq::curve::{AllowedKeys, Certificate, KeyPair};
 use oxzmq::{
     AuthRequest, Credentials, ErrorKind, Event, EventKind, Frame, Mechanism, Message, Monitor, Properties, Security,
     Socket, SocketType,
@@ -626,4 +626,47 @@ fn the_options_of_the_c_api_secure_a_socket_too() {
     assert_eq!((get(socket, "ZAP_DOMAIN"), get(socket, "ZAP_ENFORCE_DOMAIN")), ("somewhere".into(), 1.into()));
     assert_kind(set(socket, "ZAP_DOMAIN", "".into()), ErrorKind::InvalidArgument);
     assert_kind(set(socket, "ZAP_DOMAIN", bytes(&[0xff])), ErrorKind::InvalidArgument);
+}
+
+#[test]
+fn those_whose_keys_are_allowed_no_more_are_sent_away_and_the_others_stay() {
+    for transport in [Transport::Tcp, Transport::Ipc] {
+        let directory = tempfile::tempdir().unwrap();
+        let certificate = |name: &str| {
+            let keys = KeyPair::generate().unwrap();
+            // Nobody is somebody else by what is written in a certificate.
+            let other = KeyPair::generate().unwrap().public().to_string();
+            Certificate::of(keys.public()).with("Public-Key", &other).save(directory.path().join(name)).unwrap();
+            keys
+        };
+        let (anna, ben) = (certificate("anna"), certificate("ben"));
+        let allowed = AllowedKeys::open(directory.path()).unwrap();
+        let server = KeyPair::generate().unwrap();
+        let client = |keys| Security::CurveClient { server: server.public(), keys };
+        let meeting = Meeting::new(Security::CurveServer(server.clone()), client(anna.clone()));
+        let judge = allowed.clone();
+        meeting.context.set_authenticator(move |request| judge.judge(request));
+        meeting.meet_over(transport, true);
+        let message = meeting.works();
+        let told = |name: &str| message.properties().unwrap().get_str(name).map(str::to_owned);
+        assert_eq!(told("Public-Key"), Some(anna.public().to_string()));
+
+        let second = meeting.context.socket(SocketType::Push);
+        second.set_security(client(ben)).unwrap();
+        second.connect(&meeting.server.last_endpoint()).unwrap();
+        await_event(&meeting.at_server, EventKind::HandshakeSucceeded);
+        assert_eq!(allowed.send_away(&meeting.server), 0, "all are allowed");
+
+        std::fs::remove_file(directory.path().join("anna")).unwrap();
+        assert_eq!(allowed.send_away(&meeting.server), 1);
+        // It comes again, and is told that it need not.
+        assert_eq!(failure(&meeting.at_client).value, 400);
+        assert_eq!(allowed.send_away(&meeting.server), 0);
+        send(&second, "still here");
+        let message = recv(&meeting.server);
+        assert_eq!(
+            (text(&message), message.properties().unwrap().get_str("User-Id")),
+            (vec!["still here".into()], Some("ben"))
+        );
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use oxzmq::{ErrorKind, Socket, SocketType};
+use oxzmq::{ErrorKind, EventKind, Monitor, Socket, SocketType};
 
 use crate::envelope::{CHUNK_MIN, Head, Introduction, Order, PATH_MAX, Status, ToMaster, ToWorker, Version};
 use crate::error::{Error, Result};
@@ -60,6 +60,8 @@ pub(super) struct Session<'a> {
     worker: &'a Worker,
     notice: &'a dyn Fn(Notice),
     socket: Arc<Socket>,
+    /// Tells whether the master refuses this worker; until it is connected.
+    door: Option<Monitor>,
     downloads: HashMap<u64, Download>,
     /// What the master dictated; unknown before WELCOME.
     interval: Option<Duration>,
@@ -79,12 +81,14 @@ impl<'a> Session<'a> {
         socket.set_reconnect_interval(Some(Duration::from_millis(100)))?;
         socket.set_reconnect_interval_max(Duration::from_secs(2))?;
         socket.set_max_message_size(Some(PATH_MAX as u64 * 2))?;
+        let door = Some(socket.monitor()?);
         socket.connect(master).map_err(|source| Error::Endpoint { endpoint: master.to_owned(), source })?;
         let now = Instant::now();
         Ok(Self {
             worker,
             notice,
             socket: Arc::new(socket),
+            door,
             downloads: HashMap::new(),
             interval: None,
             last_heard: now,
@@ -127,14 +131,25 @@ impl<'a> Session<'a> {
             if self.worker.is_stopped() {
                 return Err(Stop::Ending(Ending::Left));
             }
+            // That connection is over for good, and who made the list of keys may change it: begin anew.
+            if self.is_refused() {
+                return self
+                    .again("the master refuses this worker: is its key in the directory of keys that are allowed?");
+            }
             tries = tries.saturating_add(1);
             if tries == 2 {
                 (self.notice)(Notice::Waiting);
             }
         }
+        self.door = None;
         self.last_heard = Instant::now();
         self.last_sent = self.last_heard;
         Ok(())
+    }
+
+    fn is_refused(&self) -> bool {
+        let events = std::iter::from_fn(|| self.door.as_ref()?.try_recv().ok());
+        events.into_iter().any(|event| event.kind == EventKind::HandshakeFailedAuth)
     }
 
     fn serve(&mut self) -> Step<std::convert::Infallible> {

@@ -179,7 +179,7 @@ impl Drop for Running {
 /// A worker in a thread; stopped and awaited when dropped.
 pub struct RunningWorker {
     pub stopper: Stopper,
-    thread: Option<JoinHandle<oxzmq_web::error::Result<()>>>,
+    pub thread: Option<JoinHandle<oxzmq_web::error::Result<()>>>,
 }
 
 impl RunningWorker {

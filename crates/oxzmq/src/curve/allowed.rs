@@ -11,7 +11,12 @@ use parking_lot::Mutex;
 
 use super::{Certificate, PublicKey};
 use crate::error::{Error, Result};
-use crate::security::{AuthRequest, Credentials};
+use crate::peer_info::PeerInfo;
+use crate::security::{AuthRequest, Credentials, Mechanism};
+use crate::socket::Socket;
+
+/// The property by which a connection is known to be that of a key.
+const PUBLIC_KEY: &str = "Public-Key";
 
 /// How often the directory is looked at, at most.
 const LOOK: Duration = Duration::from_secs(1);
@@ -20,7 +25,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const MAX_FILES: usize = 100_000;
 
 /// The public keys in the certificates of a directory. Files that come and go count from the next handshake
-/// on, or a second later; a connection that exists stays. Subdirectories, files that begin with a dot, and secret halves
+/// on, or a second later; a connection that exists stays until [`send_away`](Self::send_away) is called. Subdirectories, files that begin with a dot, and secret halves
 /// (`*_secret`) do not count; a file that is no certificate is reported in the log and lets nobody in.
 ///
 /// ```no_run
@@ -88,7 +93,8 @@ impl AllowedKeys {
     }
 
     /// Lets in who has one of the keys, as the certificate's `name` or else the file's; its other metadata become
-    /// properties of the messages. Refuses everybody else, whatever the mechanism.
+    /// properties of the messages, beside the key itself, as text, under `Public-Key`. Refuses everybody else, whatever
+    /// the mechanism.
     pub fn judge(&self, request: AuthRequest) {
         let owner = match request.credentials() {
             Credentials::Curve(key) => self.owner(*key),
@@ -98,6 +104,26 @@ impl AllowedKeys {
             Some(Owner { user_id, properties }) => request.accept_with(user_id, &properties),
             None => request.refuse(),
         }
+    }
+
+    /// Looks at the directory now, and ends the connections of those peers of the socket whom [`judge`](Self::judge)
+    /// let in and whose keys are there no more; tells how many. What they have sent can still be received. They may
+    /// come again, and are refused then.
+    ///
+    /// Who is between handshake and first message meanwhile may be missed, and is found by the next call: call it
+    /// again and again, every second perhaps.
+    pub fn send_away(&self, socket: &Socket) -> usize {
+        self.reload();
+        let key = |peer: &PeerInfo| peer.properties.as_ref()?.get_str(PUBLIC_KEY)?.parse::<PublicKey>().ok();
+        let is_gone = |key: PublicKey| !self.0.state.lock().keys.contains_key(&key);
+        let curve = socket.peers().into_iter().filter(|peer| peer.mechanism == Mechanism::Curve);
+        let unwanted = curve.filter(|peer| key(peer).is_some_and(is_gone));
+        let sent_away = unwanted.filter(|peer| socket.disconnect_peer(peer.key).is_ok());
+        sent_away
+            .inspect(|peer| {
+                tracing::info!(user_id = peer.user_id(), "a peer was sent away: its key is allowed no more")
+            })
+            .count()
     }
 
     fn owner(&self, key: PublicKey) -> Option<Owner> {
@@ -156,6 +182,8 @@ fn read(stamps: &[Stamp]) -> HashMap<PublicKey, Owner> {
 
 fn owner(certificate: &Certificate, path: &Path) -> Owner {
     let mut properties = Properties::new();
+    // The first of a name counts, so a certificate cannot claim another's.
+    properties.insert(PUBLIC_KEY, certificate.public().to_string());
     let mut user_id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     for (name, value) in certificate.metadata() {
         if name == "name" {
