@@ -5,7 +5,8 @@
 #   2. a service manager's handing over of the socket and its waiting for READY=1 work (a master and a worker with the
 #      settings of deploy/oxzmq.toml, moved to a scratch directory);
 #   3. Prometheus takes what /metrics says, and every expression of the dashboard;
-#   4. the manifests are what Kubernetes' schemas ask for.
+#   4. the manifests are what Kubernetes' schemas ask for, and master and worker find each other with the arguments and
+#      the keys that are in them, laid out as the volumes of secrets are; a key that leaves its volume is cut off.
 #
 # Takes seconds. Needs python3 and curl. systemd-analyze, promtool (Debian: prometheus) and kubernetes-validate
 # (PyPI) are asked if they are there; that they are not is said. OXZMQ names the binary; without it, it is built.
@@ -93,5 +94,32 @@ if command -v kubernetes-validate >/dev/null; then
 else
     echo 'NOT CHECKED  manifests: kubernetes-validate is missing (PyPI)'
 fi
+# A secret's volume: files are links through ..data, which is exchanged when the secret changes.
+volume() { # DIRECTORY FILES...
+    local directory=$1 version file; shift
+    version=$(mktemp -d "$directory/..XXXXXX")
+    for file; do cp "$file" "$version/"; done
+    ln -s "$(basename "$version")" "$directory/..new" && mv -T "$directory/..new" "$directory/..data"
+    for file; do ln -sf "..data/$(basename "$file")" "$directory/"; done
+    find "$directory" -maxdepth 1 -xtype l -delete
+}
+keys=$scratch/keys; mkdir -p "$keys/own" "$keys/workers" "$keys/worker" "$keys/made"
+for name in master worker; do "$OXZMQ" keygen "$keys/made/$name" >/dev/null; done
+volume "$keys/own" "$keys/made/master_secret"
+volume "$keys/workers" "$keys/made/worker"
+volume "$keys/worker" "$keys/made/worker_secret" "$keys/made/master"
+arguments() { sed -n 's/^ *args: \[\(.*\)\]$/\1/p' "deploy/kubernetes/$1.yaml" | tr -d '" ' | tr , '\n'; }
+mapfile -t words < <(arguments master | sed "s#^/keys#$keys#; s#0.0.0.0:5570#127.0.0.1:*#; s#0.0.0.0:.*#127.0.0.1:0#")
+"$OXZMQ" "${words[@]}" >/dev/null 2>"$scratch/news2" & pids+=($!)
+await grep -q 'Workers connect' "$scratch/news2"
+there=$(sed -n 's/^Workers connect with: .*--master \([^ ]*\).*/\1/p' "$scratch/news2")
+mapfile -t words < <(arguments workers | sed "s#^/keys#$keys/worker#; s#tcp://oxzmq-inside:5570#$there#; s#^/srv/www#$scratch/www#")
+"$OXZMQ" "${words[@]}" 2>"$scratch/worker2" & pids+=($!)
+check "a worker comes in by the manifests' keys" await grep -q 'is ready' "$scratch/news2"
+volume "$keys/workers"
+check 'a worker whose key leaves the volume is cut off' await grep -q ' left: ' "$scratch/news2"
+check 'and is told why' await grep -q 'refuses this worker' "$scratch/worker2"
+volume "$keys/workers" "$keys/made/worker"
+check 'when its key is back so is the worker' await eval '[ "$(grep -c "is ready" "$scratch/news2")" -eq 2 ]'
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]
