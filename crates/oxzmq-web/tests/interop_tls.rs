@@ -2,11 +2,13 @@
 
 mod common;
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use common::{Running, Scratch, noise};
+use oxzmq_web::handlers::{Handlers, Route};
 use oxzmq_web::tls::TlsFiles;
 
 /// Makes a certificate for `localhost` that has itself for its issuer.
@@ -19,7 +21,18 @@ fn certificate(scratch: &Scratch) -> TlsFiles {
 
 /// What curl says of a GET, as `status version`, and the body.
 fn curl(address: SocketAddr, target: &str, certificate: &Path, options: &[&str]) -> (String, Vec<u8>) {
+    curl_from(Stdio::null(), address, target, certificate, options)
+}
+
+fn curl_from(
+    input: Stdio,
+    address: SocketAddr,
+    target: &str,
+    certificate: &Path,
+    options: &[&str],
+) -> (String, Vec<u8>) {
     let output = Command::new("curl")
+        .stdin(input)
         .args(["--silent", "--show-error", "--max-time", "20", "--write-out", "%{stderr}%{http_code} %{http_version}"])
         .args(["--resolve", &format!("localhost:{}:{}", address.port(), address.ip()), "--cacert"])
         .arg(certificate)
@@ -60,4 +73,31 @@ fn http_1_and_2_within_tls() {
     tls.reload().unwrap();
     assert_eq!(curl(https, "/x", &files.certificate, &[]).0, "200 2");
     assert!(curl(https, "/x", &old, &[]).0.contains("certificate"));
+}
+
+#[test]
+fn a_body_whose_length_nobody_announced_is_bounded() {
+    let site = Scratch::new();
+    let files = certificate(&site);
+    let long = site.write("long", noise(3 << 20));
+    let endpoint = format!("ipc://{}", site.0.join("handlers").display());
+    let to = Handlers::Majordomo { endpoint, service: "echo".to_owned() };
+    let master = Running::with(|config| {
+        config.https = Some((([127, 0, 0, 1], 0).into(), files.clone()));
+        config.routes = vec![Route { prefix: "/echo".to_owned(), to }];
+    });
+    let send = |octets: u64| {
+        fs::File::options().write(true).open(&long).unwrap().set_len(octets).unwrap();
+        // By a pipe, so that curl does not know how long it is.
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let mut file = fs::File::open(&long).unwrap();
+        let copy = std::thread::spawn(move || drop(std::io::copy(&mut file, &mut writer)));
+        let options = ["--http2", "--request", "POST", "--upload-file", "-"];
+        let status = curl_from(reader.into(), master.https.unwrap(), "/echo", &files.certificate, &options).0;
+        copy.join().unwrap();
+        status
+    };
+    // HTTP/2 takes the answer although the body has not ended.
+    assert_eq!(send((1 << 20) + 1), "413 2");
+    assert_eq!(send(1 << 20), "503 2", "there is no handler");
 }

@@ -9,8 +9,8 @@ use super::reply::{Early, Reply};
 const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 /// Most octets of a request's headers, names and values.
 const HEADERS_MAX: usize = 32 * 1024;
-/// Most octets that a request's body may announce. None is ever used.
-const BODY_MAX: u64 = 1024 * 1024;
+/// Most octets of a request's body. Files have no use for one, handlers may.
+pub(super) const BODY_MAX: u64 = 1024 * 1024;
 
 /// Checks framing and fields. Whoever gets these wrong may mean something else by what follows, so the
 /// connection ends with the answer.

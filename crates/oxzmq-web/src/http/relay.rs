@@ -19,6 +19,7 @@ use super::body::Body;
 use super::check;
 use super::reply::Reply;
 use super::version_name;
+use Lost::{BrokenOff, TooLong};
 
 /// Longest wait for the rest of a request's body, and for a handler's first word.
 const BODY_WAIT: Duration = Duration::from_secs(30);
@@ -41,8 +42,18 @@ where
         return refuse(entry, *early);
     }
     let (parts, body) = request.into_parts();
-    let Ok(Some(body)) = tokio::time::timeout(BODY_WAIT, collect(body)).await else {
-        return refuse(entry, Reply::page(StatusCode::REQUEST_TIMEOUT, "The request's body did not arrive.").closing());
+    let body = match tokio::time::timeout(BODY_WAIT, collect(body)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(TooLong)) => {
+            return refuse(
+                entry,
+                Reply::page(StatusCode::PAYLOAD_TOO_LARGE, "The request's body is too long.").closing(),
+            );
+        }
+        Ok(Err(BrokenOff)) | Err(_) => {
+            let text = "The request's body did not arrive.";
+            return refuse(entry, Reply::page(StatusCode::REQUEST_TIMEOUT, text).closing());
+        }
     };
     let mut call = gate.call(handlers::Request {
         method: parts.method.to_string(),
@@ -61,16 +72,25 @@ where
     }
 }
 
-/// The body, which has been announced to be short; `None` when it breaks off.
-async fn collect<B: hyper::body::Body<Data = Bytes>>(body: B) -> Option<Vec<u8>> {
+/// Why there is no body.
+enum Lost {
+    TooLong,
+    BrokenOff,
+}
+
+/// The body. Within HTTP/2 nothing needs to announce its length, so it is counted.
+async fn collect<B: hyper::body::Body<Data = Bytes>>(body: B) -> Result<Vec<u8>, Lost> {
     let mut body = pin!(body);
     let mut collected = Vec::new();
     while let Some(frame) = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-        if let Ok(data) = frame.ok()?.into_data() {
+        if let Ok(data) = frame.map_err(|_| BrokenOff)?.into_data() {
+            if (collected.len() + data.len()) as u64 > check::BODY_MAX {
+                return Err(TooLong);
+            }
             collected.extend(data);
         }
     }
-    Some(collected)
+    Ok(collected)
 }
 
 /// Waits for the head of the response. Gives it with what came after it.
