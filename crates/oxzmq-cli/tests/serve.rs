@@ -155,6 +155,32 @@ fn a_log_that_nobody_reads_delays_neither_requests_nor_the_end() {
 }
 
 #[test]
+fn the_log_has_the_form_that_is_asked_for() {
+    let scratch = scratch();
+    let line = |form: &str| {
+        let words = ["serve", "site", "--port", "0", "--workers", "1", "--log", form];
+        let mut server = Server::start(&mut oxzmq(&scratch, &words));
+        let log = BufReader::new(server.child.stdout.take().unwrap());
+        let address = server.address();
+        let mut client = TcpStream::connect(&address).unwrap();
+        client.write_all(b"GET / HTTP/1.0\r\nUser-Agent: a test\r\n\r\n").unwrap();
+        client.read_to_end(&mut Vec::new()).unwrap();
+        server.signal(Signal::INT);
+        assert!(server.ended().success());
+        log.lines().map(Result::unwrap).collect::<Vec<_>>().join("\n")
+    };
+    assert!(line("common").ends_with("] \"GET / HTTP/1.0\" 200 5"));
+    assert!(line("combined").ends_with("] \"GET / HTTP/1.0\" 200 5 \"-\" \"a test\""));
+    assert!(line("plain").contains(" worker=worker-1 tries=1"));
+    let object: serde_json::Value = serde_json::from_str(&line("json")).unwrap();
+    assert_eq!(
+        (&object["agent"], &object["worker"], &object["octets"]),
+        (&"a test".into(), &"worker-1".into(), &5.into())
+    );
+    assert!(object["queued_seconds"].as_f64().unwrap() <= object["seconds"].as_f64().unwrap(), "{object}");
+}
+
+#[test]
 fn too_few_descriptors_are_told_with_a_remedy() {
     let scratch = scratch();
     for words in [["serve", "site", "--port", "0"].as_slice(), &["worker", "--root", "site"]] {

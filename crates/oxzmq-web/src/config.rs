@@ -13,6 +13,8 @@ use crate::handlers::Route;
 use crate::pool::Limits;
 use crate::tls::TlsFiles;
 
+pub use crate::access_log::LogFormat;
+
 /// Settings of a [`Master`](crate::master::Master).
 #[derive(Clone, Debug)]
 pub struct MasterConfig {
@@ -45,8 +47,8 @@ pub struct MasterConfig {
     pub connections_per_address: usize,
     /// How long a master that stops waits for answers under way.
     pub drain: Duration,
-    /// Whether to write a line per request to standard output.
-    pub access_log: bool,
+    /// How to write a line per request to standard output; nothing is written if `None`.
+    pub access_log: Option<LogFormat>,
 }
 
 impl MasterConfig {
@@ -67,7 +69,7 @@ impl MasterConfig {
             write_timeout: Duration::from_secs(60),
             connections_per_address: 0,
             drain: Duration::from_secs(30),
-            access_log: true,
+            access_log: Some(LogFormat::Plain),
         }
     }
 }

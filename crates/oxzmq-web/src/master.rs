@@ -153,7 +153,7 @@ impl Master {
             }
             None => None,
         };
-        let log = self.config.access_log.then(|| AccessLog::start(std::io::stdout())).transpose();
+        let log = self.config.access_log.map(|format| AccessLog::start(format, std::io::stdout())).transpose();
         let (log, log_end) = log.map_err(system("cannot start the access log"))?.unzip();
 
         let (stage, stages) = watch::channel(Stage::Serving);

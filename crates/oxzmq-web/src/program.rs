@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::children::{Children, Recipe};
-use crate::config::{MasterConfig, WorkerConfig};
+use crate::config::{LogFormat, MasterConfig, WorkerConfig};
 use crate::error::{Error, Result};
 use crate::files::{Root, Rules};
 use crate::master::Master;
@@ -33,8 +33,8 @@ pub struct Serve {
     pub admin: Option<SocketAddr>,
     /// Worker processes to keep.
     pub workers: usize,
-    /// Whether to write a line per request to standard output.
-    pub access_log: bool,
+    /// How to write a line per request to standard output; nothing is written if `None`.
+    pub access_log: Option<LogFormat>,
     /// The program and the arguments that start a worker process, to which its master and directory are
     /// added: `--master ENDPOINT --root DIR --child --name NAME`.
     pub worker: (OsString, Vec<OsString>),

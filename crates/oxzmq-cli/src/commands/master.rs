@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use oxzmq_web::config::MasterConfig;
+use oxzmq_web::config::{LogFormat, MasterConfig};
 use oxzmq_web::handlers::{Form, Handlers, Route};
 use oxzmq_web::program;
 use oxzmq_web::tls::TlsFiles;
@@ -63,9 +63,32 @@ pub struct Args {
     /// Take flags from a TOML file, where they have the same names; those that are typed win
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    log: Log,
+}
+
+/// The line per request on standard output
+#[derive(clap::Args, Debug)]
+pub struct Log {
+    /// How a request's line looks: the common log format with time, worker and tries, that format alone, the combined
+    /// one, or JSON with all that is known
+    #[arg(long, value_name = "FORM", default_value = "plain", value_parser = ["plain", "common", "combined", "json"])]
+    log: String,
     /// Write no line per request
     #[arg(long, short)]
     quiet: bool,
+}
+
+impl Log {
+    pub(super) fn format(&self) -> Option<LogFormat> {
+        let format = match self.log.as_str() {
+            "common" => LogFormat::Common,
+            "combined" => LogFormat::Combined,
+            "json" => LogFormat::Json,
+            _ => LogFormat::Plain,
+        };
+        (!self.quiet).then_some(format)
+    }
 }
 
 /// An address, or the first of a name.
@@ -112,7 +135,7 @@ pub fn run(args: Args) -> ExitCode {
     };
     let mut config = MasterConfig {
         security,
-        access_log: !args.quiet,
+        access_log: args.log.format(),
         trust_network: args.trust_network,
         admin: args.admin,
         https: match (args.https, args.certificate, args.key) {

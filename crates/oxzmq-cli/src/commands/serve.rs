@@ -29,9 +29,8 @@ pub struct Args {
     /// Take flags from a TOML file, where they have the same names; those that are typed win
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Write no line per request
-    #[arg(long, short)]
-    quiet: bool,
+    #[command(flatten)]
+    log: super::master::Log,
 }
 
 /// An address, in brackets or not, or the first of a name.
@@ -61,7 +60,7 @@ pub fn run(args: Args) -> ExitCode {
         http: SocketAddr::new(args.host, args.port),
         admin: Some(args.admin),
         workers: args.workers.unwrap_or_else(processors),
-        access_log: !args.quiet,
+        access_log: args.log.format(),
         worker: (program.into(), worker),
     };
     match program::serve(options) {

@@ -122,6 +122,7 @@ impl Site {
             ..Line::begin(client)
         };
         let mut entry = Entry::new(self.log.clone(), Arc::clone(&self.stats), line, debt);
+        entry.note(request.headers());
         if let Some(gate) = self.gates.iter().find(|gate| gate.route.fits(request.uri().path())) {
             return relay::relay(gate, client, secure, request, entry).await;
         }

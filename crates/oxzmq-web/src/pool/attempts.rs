@@ -80,8 +80,8 @@ impl<C: Client> Pool<C> {
     /// The request ends here.
     pub(super) fn fail(&mut self, ticket: Ticket, failure: Failure) {
         if let Some(mut request) = self.requests.remove(&ticket) {
-            let Request { tries, worker, .. } = &request;
-            let last = worker.clone().map(|worker| Source { worker, tries: *tries });
+            let Request { tries, worker, queued, .. } = &request;
+            let last = worker.clone().map(|worker| Source { worker, tries: *tries, queued: *queued });
             request.client.fail(failure, last);
             self.answered();
         }
@@ -176,7 +176,7 @@ impl<C: Client> Pool<C> {
             let end = head.offset.saturating_add(head.length);
             request.promise = Some(Promise { version: head.version, coding: head.coding, next, end });
             let worker = request.worker.clone().unwrap_or_else(|| "?".into());
-            let source = Source { worker, tries: request.tries };
+            let source = Source { worker, tries: request.tries, queued: request.queued };
             request.client.head(head, source, content);
         }
         if length > 0 {

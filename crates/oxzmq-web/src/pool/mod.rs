@@ -101,6 +101,8 @@ pub struct Source {
     pub worker: Arc<str>,
     /// Workers tried for this request, this one included.
     pub tries: u32,
+    /// How long the request has waited for workers, in all.
+    pub queued: Duration,
 }
 
 /// Where the pool delivers what comes of a request.

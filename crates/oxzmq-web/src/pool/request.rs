@@ -1,7 +1,7 @@
 //! One client's request on its way through the pool.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::envelope::{Coding, Codings, Order, Version};
 
@@ -33,6 +33,8 @@ pub(super) struct Request<C> {
     pub(super) order: Order,
     pub(super) client: C,
     pub(super) state: State,
+    /// How long it has been in the queue, before it was handed to a worker.
+    pub(super) queued: Duration,
     /// When it was handed to its worker.
     pub(super) began: Instant,
     /// Workers tried since the last progress.
@@ -57,6 +59,7 @@ impl<C> Request<C> {
             order,
             client,
             state,
+            queued: Duration::ZERO,
             began: now,
             tries: 0,
             guilt: 0,
@@ -70,6 +73,9 @@ impl<C> Request<C> {
 
     /// Hands it to a worker: what to order, and with how much credit.
     pub(super) fn assign(&mut self, id: u64, worker: WorkerNo, window: u32, now: Instant) -> (Order, u32) {
+        if let State::Queued { since } = self.state {
+            self.queued += now.saturating_duration_since(since);
+        }
         self.state = State::InHand { id, worker, since: now };
         self.began = now;
         self.tries += 1;

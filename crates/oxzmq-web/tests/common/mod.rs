@@ -82,7 +82,7 @@ impl Running {
 
     pub fn with(change: impl FnOnce(&mut MasterConfig)) -> Self {
         let mut config = MasterConfig::new(([127, 0, 0, 1], 0).into(), "tcp://127.0.0.1:*");
-        config.access_log = false;
+        config.access_log = None;
         change(&mut config);
         let master = Master::bind(config).unwrap();
         let (http, endpoint) = (master.http_address(), master.workers_endpoint().to_owned());
