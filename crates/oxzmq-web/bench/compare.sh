@@ -5,7 +5,9 @@
 #
 # All candidates run at the same time and take turns round by round, so that a noisy machine is noisy for all
 # of them. Printed are medians of requests per second (64 connections, keep-alive, wrk with one thread), and
-# the ratio to Mongrel2's from figures of the same round. Needs Debian's wrk, nginx-light, mongrel2-core,
+# the ratio to Mongrel2's from figures of the same round. Ends with an exit code other than 0 if one worker is not 1.3
+# times as fast as Mongrel2 at 1 KiB, 1.5 times at 100 KiB, and faster than nginx before nginx, or if two workers are
+# slower than one by more than what the figures vary by anyway (3 in 100). Needs Debian's wrk, nginx-light, mongrel2-core,
 # libzmq3-dev and gcc. OXZMQ names the binary; without it, it is built.
 set -eu
 rounds=${1:-5} seconds=${2:-4}
@@ -122,9 +124,18 @@ awk -v n="$rounds" '
         for (f = 1; f <= 2; f++) {
             file = f == 1 ? "1k" : "100k"
             for (r = 1; r <= n; r++) {
+                one[r] = figure[file, 2, r] > 0 ? figure[file, 0, r] / figure[file, 2, r] : 0
                 two[r] = figure[file, 1, r] / figure[file, 0, r]
                 hop[r] = figure[file, 0, r] / figure[file, 3, r]
             }
             printf "%s: two workers to one %.2fx, one worker to nginx before nginx %.2fx\n", file, median(two, n), median(hop, n)
+            bar(file ": to Mongrel2", median(one, n), f == 1 ? 1.3 : 1.5)
+            bar(file ": to nginx before nginx", median(hop, n), 1)
+            bar(file ": two workers to one", median(two, n), 0.97)
         }
+        exit failed
+    }
+    function bar(what, ratio, least) {
+        if (ratio < least) { printf "FAIL  %s %.2fx, at least %.2fx\n", what, ratio, least; failed = 1 }
+        else printf "ok    %s %.2fx, at least %.2fx\n", what, ratio, least
     }' figures

@@ -30,6 +30,8 @@ pub struct MasterConfig {
     pub trust_network: bool,
     /// What goes between master and workers is encrypted, and only workers whose keys are allowed are let in.
     pub security: Option<(Security, AllowedKeys)>,
+    /// Whether each host is a site of its own, in the directory of its name below the workers' root.
+    pub by_host: bool,
     /// Which paths belong to handlers of Mongrel2's protocol.
     pub routes: Vec<Route>,
     /// Queue, retries, window.
@@ -61,6 +63,7 @@ impl MasterConfig {
             workers: workers.into(),
             trust_network: false,
             security: None,
+            by_host: false,
             routes: Vec::new(),
             limits: Limits::default(),
             connections: 8192,

@@ -174,7 +174,8 @@ impl Master {
             }
             None => None,
         };
-        let site = Arc::new(Site { handle, log, stats, gates, closing: AtomicBool::new(false) });
+        let site =
+            Arc::new(Site { handle, log, stats, by_host: self.config.by_host, gates, closing: AtomicBool::new(false) });
 
         let mut connections = Connections {
             site: Arc::clone(&site),

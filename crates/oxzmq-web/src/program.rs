@@ -33,6 +33,8 @@ pub struct Serve {
     pub admin: Option<SocketAddr>,
     /// Worker processes to keep.
     pub workers: usize,
+    /// Whether each host is a site of its own, in the directory of its name.
+    pub by_host: bool,
     /// How to write a line per request to standard output; nothing is written if `None`.
     pub access_log: Option<LogFormat>,
     /// The program and the arguments that start a worker process, to which its master and directory are
@@ -106,6 +108,7 @@ fn serve_until_stopped(options: Serve) -> Result<()> {
     let mut config = MasterConfig {
         access_log: options.access_log,
         admin: options.admin,
+        by_host: options.by_host,
         ..MasterConfig::new(options.http, &endpoint)
     };
     fit(&mut config, files);

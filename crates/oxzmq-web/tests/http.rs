@@ -57,6 +57,47 @@ fn head_tells_everything_and_sends_nothing() {
 }
 
 #[test]
+fn each_host_has_a_site_of_its_own() {
+    let (site, mut master) = (Scratch::new(), Running::with(|config| config.by_host = true));
+    site.write("root/a.example/index.html", "the first");
+    site.write("root/a.example/sub/page", "below the first");
+    site.write("root/b.example/index.html", "the second");
+    site.write("root/.hidden/index.html", "secret");
+    site.write("root/index.html", "nobody's");
+    let _worker = master.worker(&site.0.join("root"));
+    let get = |host: &str, target: &str| {
+        master.raw(&format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
+    };
+    for (host, target, text) in [
+        ("a.example", "/", "the first"),
+        ("A.Example.:8080", "/", "the first"),
+        ("b.example", "/", "the second"),
+        ("a.example", "/sub/page", "below the first"),
+        ("a.example", "http://b.example/", "the second"),
+    ] {
+        let reply = get(host, target);
+        assert_eq!((reply.status, reply.text().as_str()), (200, text), "{target} of {host}");
+    }
+    for (host, target) in [
+        ("c.example", "/"),
+        ("", "/"),
+        ("[::1]", "/"),
+        (".hidden", "/"),
+        ("..", "/"),
+        ("index.html", "/"),
+        ("b.example", "/sub/page"),
+        ("a.example", "//b.example/index.html"),
+    ] {
+        assert_eq!(get(host, target).status, 404, "{target} of {host}");
+    }
+    assert_eq!(get("a.example", "/../b.example/index.html").status, 400);
+    assert_eq!(master.raw("GET / HTTP/1.0\r\n\r\n").status, 404);
+    let moved = get("a.example", "/sub?x");
+    assert_eq!((moved.status, moved.header("location")), (301, Some("/sub/?x")));
+    assert_eq!(get("a.example", &format!("/{}", "x".repeat(4090))).status, 414);
+}
+
+#[test]
 fn an_empty_directory_says_what_to_do() {
     let (scratch, mut master) = (Scratch::new(), Running::start());
     let _worker = master.worker(&scratch.0);

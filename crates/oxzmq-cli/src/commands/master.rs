@@ -63,6 +63,9 @@ pub struct Args {
     /// Take flags from a TOML file, where they have the same names; those that are typed win
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Serve several sites: each host that clients name has the directory of that name below the workers' root
+    #[arg(long)]
+    by_host: bool,
     #[command(flatten)]
     log: Log,
 }
@@ -138,6 +141,7 @@ pub fn run(args: Args) -> ExitCode {
         access_log: args.log.format(),
         trust_network: args.trust_network,
         admin: args.admin,
+        by_host: args.by_host,
         https: match (args.https, args.certificate, args.key) {
             (Some(address), Some(certificate), Some(key)) => Some((address, TlsFiles { certificate, key })),
             _ => None,

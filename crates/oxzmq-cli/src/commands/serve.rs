@@ -29,6 +29,9 @@ pub struct Args {
     /// Take flags from a TOML file, where they have the same names; those that are typed win
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Serve several sites: each host that clients name has the directory of that name below the workers' root
+    #[arg(long)]
+    by_host: bool,
     #[command(flatten)]
     log: super::master::Log,
 }
@@ -60,6 +63,7 @@ pub fn run(args: Args) -> ExitCode {
         http: SocketAddr::new(args.host, args.port),
         admin: Some(args.admin),
         workers: args.workers.unwrap_or_else(processors),
+        by_host: args.by_host,
         access_log: args.log.format(),
         worker: (program.into(), worker),
     };

@@ -8,6 +8,7 @@ mod body;
 mod check;
 mod conditional;
 pub(crate) mod half;
+mod host;
 mod multipart;
 mod negotiate;
 mod pages;
@@ -28,7 +29,7 @@ use hyper::{Method, Request, Response, StatusCode, Version as HttpVersion};
 
 use crate::access_log::{AccessLog, Entry, Line};
 use crate::dispatch::{Answer, Handle};
-use crate::envelope::{Order, Status};
+use crate::envelope::{Order, PATH_MAX, Status};
 use crate::handlers::gate::Gate;
 use crate::pool::Failure;
 use crate::stats::Stats;
@@ -49,6 +50,8 @@ pub(crate) struct Site {
     pub(crate) handle: Handle,
     pub(crate) log: Option<AccessLog>,
     pub(crate) stats: Arc<Stats>,
+    /// Each host has a directory below the workers' root.
+    pub(crate) by_host: bool,
     /// Handlers, those of longer prefixes first.
     pub(crate) gates: Vec<Gate>,
     /// Each answer is to be the last on its connection.
@@ -62,6 +65,16 @@ fn version_name(version: HttpVersion) -> &'static str {
         HttpVersion::HTTP_2 => "HTTP/2.0",
         _ => "HTTP/1.1",
     }
+}
+
+/// A path in a host's directory.
+fn inside(path: &[u8], host: Option<String>) -> Early<Bytes> {
+    let host = host.ok_or_else(|| Reply::page(StatusCode::NOT_FOUND, "There is no site of that name here."))?;
+    let inside = [b"/", host.as_bytes(), path].concat();
+    if inside.len() > PATH_MAX {
+        return Err(Reply::page(StatusCode::URI_TOO_LONG, "The path is longer than that of any file.").into());
+    }
+    Ok(inside.into())
 }
 
 impl Site {
@@ -137,6 +150,7 @@ impl Site {
             Refused::TooLong => Reply::page(StatusCode::URI_TOO_LONG, "The path is longer than that of any file."),
             Refused::Nonsense(what) => Reply::page(StatusCode::BAD_REQUEST, &format!("This is no path: {what}.")),
         })?;
+        let path = if self.by_host { inside(&path, host::directory(request))? } else { path };
         let accepts = negotiate::accepted(request.headers());
         let order = Order { head_only: *request.method() == Method::HEAD, accepts, ..Order::whole(path) };
         if conditional::is_conditional(request.headers()) {
@@ -145,7 +159,7 @@ impl Site {
         let answer = self.fetch(order.clone(), entry).await?;
         Ok(match answer.head.status {
             Status::File => Reply::file(answer, order.head_only),
-            _ => without_file(&answer.head, &order.path, request.uri().query()),
+            _ => without_file(&answer.head, request.uri()),
         })
     }
 
@@ -169,7 +183,7 @@ impl Site {
             let facts = self.fetch(Order { head_only: true, ..order.clone() }, entry).await?;
             let head = &facts.head;
             if head.status != Status::File {
-                return Ok(without_file(head, &order.path, request.uri().query()));
+                return Ok(without_file(head, request.uri()));
             }
             match conditional::evaluate(headers, head) {
                 Verdict::Proceed => {}

@@ -5,7 +5,7 @@ use hyper::header::{
     ACCEPT_RANGES, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName,
     HeaderValue, LAST_MODIFIED, LOCATION, RETRY_AFTER, SERVER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use hyper::{HeaderMap, Response, StatusCode};
+use hyper::{HeaderMap, Response, StatusCode, Uri};
 
 use crate::access_log::Entry;
 use crate::dispatch::{Answer, Rest};
@@ -39,11 +39,12 @@ enum Content {
 }
 
 /// The answer when there is no file to send.
-pub(super) fn without_file(head: &Head, path: &[u8], query: Option<&str>) -> Reply {
+pub(super) fn without_file(head: &Head, target: &Uri) -> Reply {
     match head.status {
         Status::Directory => {
-            let mut location = path::encode(path) + "/";
-            if let Some(query) = query {
+            // It has been decoded before, or there would be no answer.
+            let mut location = path::encode(&path::decode(target.path()).unwrap_or_default()) + "/";
+            if let Some(query) = target.query() {
                 location = location + "?" + query;
             }
             Reply::page(StatusCode::MOVED_PERMANENTLY, "This is a directory: its path ends in a slash.")
