@@ -181,6 +181,58 @@ fn the_log_has_the_form_that_is_asked_for() {
 }
 
 #[test]
+fn the_status_is_told_in_the_terminal() {
+    let scratch = scratch();
+    let words = ["serve", "site", "--port", "0", "--workers", "1"];
+    let server = Server::start(&mut oxzmq(&scratch, &words));
+    let page = server.told("Status page: http://");
+    server.told("is ready");
+    let told = output(&mut oxzmq(&scratch, &["status", page.trim_end_matches('/')]));
+    let text = String::from_utf8(told.stdout).unwrap();
+    assert!(told.status.success() && text.starts_with("up "), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("worker-1 ") && line.contains("at work")), "{text}");
+    // Nobody listens where somebody has just stopped to.
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let told = refusal(&scratch, &["status", &nobody]);
+    assert!(told.contains(&nobody) && told.contains("--admin"), "{told}");
+}
+
+#[test]
+fn a_file_of_settings_is_checked() {
+    let scratch = scratch();
+    let file = scratch.path().join("oxzmq.toml");
+    fs::write(&file, "[serve]\nroot = \"site\"\nport = 0\n").unwrap();
+    let told = output(&mut oxzmq(&scratch, &["check"]));
+    assert!(told.status.success() && String::from_utf8(told.stdout).unwrap().contains("is fine"));
+    let mut server = Server::start(&mut oxzmq(&scratch, &["serve", "--config", "oxzmq.toml", "--workers", "1"]));
+    assert!(get(&server.address(), "/").ends_with("hello"));
+    server.signal(Signal::INT);
+    assert!(server.ended().success());
+    fs::write(&file, "[serve]\nroot = \"site\"\nporrt = 0\n").unwrap();
+    for words in [["check"].as_slice(), &["serve", "--config", "oxzmq.toml"]] {
+        let told = refusal(&scratch, words);
+        assert!(told.contains("oxzmq.toml:3: ") && told.contains("did you mean port?"), "{told}");
+    }
+}
+
+#[test]
+fn there_are_manual_pages_and_completions_for_every_command() {
+    let scratch = scratch();
+    assert!(output(&mut oxzmq(&scratch, &["generate", "share"])).status.success());
+    let read = |path: &str| fs::read_to_string(scratch.path().join("share").join(path)).unwrap();
+    assert!(read("man/oxzmq.1").starts_with(".ie"));
+    for (command, flag) in [("serve", "workers"), ("master", "curve\\-allow"), ("worker", "root"), ("bench", "against")]
+    {
+        let page = read(&format!("man/oxzmq-{command}.1"));
+        assert!(page.contains(&format!("\\-\\-{flag}")), "{page}");
+    }
+    for completions in ["completions/oxzmq.bash", "completions/_oxzmq", "completions/oxzmq.fish"] {
+        let text = read(completions);
+        assert!(["serve", "master", "worker", "curve-allow"].iter().all(|word| text.contains(word)), "{completions}");
+    }
+}
+
+#[test]
 fn too_few_descriptors_are_told_with_a_remedy() {
     let scratch = scratch();
     for words in [["serve", "site", "--port", "0"].as_slice(), &["worker", "--root", "site"]] {
@@ -233,7 +285,8 @@ fn the_private_directory_goes_however_it_ends() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let told = refusal(&scratch, &["serve", "site", "--port", &port]);
-    assert!(told.contains("in use"), "{told}");
+    let holder = format!("(process {})", std::process::id());
+    assert!(told.contains("in use by ") && told.contains(&holder) && told.contains("--port"), "{told}");
     assert_eq!(names(&tmp), [""; 0]);
 
     // A signal at any moment of the start: at once, when the directory is there, and as it tells of its progress.
