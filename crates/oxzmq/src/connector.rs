@@ -104,11 +104,11 @@ impl Connector {
 
     /// Schedules the next attempt, unless what has happened ends them (see [`crate::ReconnectStop`]).
     pub(crate) fn retry_unless(self: &Arc<Self>, stop: impl FnOnce(ReconnectStop) -> bool) {
-        if stop(self.options.reconnect_stop) { self.give_up() } else { self.retry() }
+        if stop(self.options.reconnect_stop) { self.give_up() } else { self.retry("") }
     }
 
-    /// Schedules the next attempt.
-    pub(crate) fn retry(self: &Arc<Self>) {
+    /// Schedules the next attempt. `why` is for failures that no other event tells of.
+    pub(crate) fn retry(self: &Arc<Self>, why: &str) {
         let Some(interval) = self.options.reconnect_interval else { return };
         let wait = {
             let mut state = self.state.lock();
@@ -127,7 +127,7 @@ impl Connector {
             }
         };
         let ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
-        self.core.raise(Event::new(EventKind::ConnectRetried, &self.name).value(ms));
+        self.core.raise(Event::new(EventKind::ConnectRetried, &self.name).value(ms).reason(why));
         self.reactor.retry_after(self, wait);
     }
 }

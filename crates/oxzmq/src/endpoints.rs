@@ -24,6 +24,8 @@ use crate::{datagrams, inproc, transport};
 #[derive(Default)]
 pub(crate) struct Endpoints {
     entries: Vec<Entry>,
+    /// The socket is closed: nothing may be added any more.
+    closed: bool,
     /// The last endpoint bound or connected.
     pub(crate) last: String,
 }
@@ -68,13 +70,13 @@ pub(crate) fn bind(core: &Arc<Core>, text: &str) -> Result<String> {
     if let Endpoint::Inproc(name) = endpoint {
         check_type(core)?;
         inproc::bind(core, &name)?;
-        remember(core, Entry::InprocBind(name), text);
+        remember(core, Entry::InprocBind(name), text, || {})?;
         return Ok(text.to_owned());
     }
     if let Endpoint::Udp(udp) = &endpoint {
         let datagrams = datagrams::open(core, udp, text, Role::Bind)?;
         let name = datagrams.name.clone();
-        remember(core, Entry::Datagrams(datagrams), &name);
+        remember(core, Entry::Datagrams(datagrams), &name, || {})?;
         return Ok(name);
     }
     check_type(core)?;
@@ -100,8 +102,7 @@ fn listen(core: &Arc<Core>, listening: Listening, options: Options) -> Result<St
     let listener = Listener::new(Arc::clone(core), listening, options);
     let resolved = listener.name.clone();
     core.raise(Event::new(EventKind::Listening, &resolved));
-    remember(core, Entry::Listener(Arc::clone(&listener)), &resolved);
-    net.reactor.listen(listener);
+    remember(core, Entry::Listener(Arc::clone(&listener)), &resolved, || net.reactor.listen(listener))?;
     Ok(resolved)
 }
 
@@ -126,12 +127,12 @@ pub(crate) fn connect(core: &Arc<Core>, text: &str) -> Result<Option<PeerId>> {
     if let Endpoint::Inproc(name) = endpoint {
         check_type(core)?;
         let id = inproc::connect(core, &name, routing_id)?;
-        remember(core, Entry::InprocConnect(name, id), text);
+        remember(core, Entry::InprocConnect(name, id), text, || {})?;
         return Ok(Some(id));
     }
     if let Endpoint::Udp(udp) = &endpoint {
         let datagrams = datagrams::open(core, udp, text, Role::Connect)?;
-        remember(core, Entry::Datagrams(datagrams), text);
+        remember(core, Entry::Datagrams(datagrams), text, || {})?;
         return Ok(None);
     }
     check_type(core)?;
@@ -146,8 +147,7 @@ pub(crate) fn connect(core: &Arc<Core>, text: &str) -> Result<Option<PeerId>> {
         connector.set_session(&session);
         peer = session.peer();
     }
-    remember(core, Entry::Connector(Arc::clone(&connector)), text);
-    reactor.connect(connector);
+    remember(core, Entry::Connector(Arc::clone(&connector)), text, || reactor.connect(connector))?;
     Ok(peer)
 }
 
@@ -177,10 +177,19 @@ fn take_connect_routing_id(core: &Core) -> Result<Bytes> {
     Ok(routing_id)
 }
 
-fn remember(core: &Core, entry: Entry, last: &str) {
+/// Adds an endpoint and starts it, unless another thread has closed the socket meanwhile: then the endpoint is closed,
+/// too, because nobody else would. Under one lock, so that an endpoint is started before it is closed.
+fn remember(core: &Arc<Core>, entry: Entry, last: &str, start: impl FnOnce()) -> Result<()> {
     let mut endpoints = core.endpoints.lock();
+    if endpoints.closed {
+        drop(endpoints);
+        close(core, entry, core.options(|options| options.linger), true);
+        return Err(ErrorKind::Closed.into());
+    }
     last.clone_into(&mut endpoints.last);
     endpoints.entries.push(entry);
+    start();
+    Ok(())
 }
 
 /// Unbinds or disconnects: removes every endpoint of that name.
@@ -217,7 +226,11 @@ fn take(core: &Core, name: &str) -> Option<Vec<Entry>> {
 
 /// Closes every endpoint of a socket that is being closed.
 pub(crate) fn close_all(core: &Arc<Core>) {
-    let entries = std::mem::take(&mut core.endpoints.lock().entries);
+    let entries = {
+        let mut endpoints = core.endpoints.lock();
+        endpoints.closed = true;
+        std::mem::take(&mut endpoints.entries)
+    };
     let linger = core.options(|options| options.linger);
     for entry in entries {
         close(core, entry, linger, true);

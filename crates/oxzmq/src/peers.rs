@@ -302,6 +302,9 @@ impl Peers {
         if peer.gone {
             return Err(PushError::Gone);
         }
+        if message.is_empty() {
+            message.push_back(Frame::new()); // as on the wire, which knows no other
+        }
         let (wake, result) = match peer.outbound.push(message) {
             Push::Queued { wake } => (wake, Ok(())),
             Push::Full { wake } => (wake, Err(PushError::Full)),

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::sync::mpsc;
+use std::sync::{Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -353,4 +353,32 @@ fn the_end_of_a_context_tells_what_it_waits_for() {
     pull.bind(place.endpoint()).unwrap();
     assert_eq!(recv_text(&pull), ["kept"]);
     context.term_within(PATIENCE).unwrap();
+}
+
+/// Whichever comes first: either the call fails, or it succeeds and closing ends what it made. Nothing is left.
+#[test]
+fn binding_while_another_thread_closes_leaves_nothing() {
+    let _watchdog = Watchdog::start();
+    for transport in TRANSPORTS {
+        for n in 0..300 {
+            let context = TestContext::new();
+            let place = Place::new(transport);
+            let socket = context.socket(SocketType::Pull);
+            let barrier = Barrier::new(2);
+            thread::scope(|scope| {
+                let binder = scope.spawn(|| {
+                    barrier.wait();
+                    socket.bind(place.endpoint())
+                });
+                barrier.wait();
+                (0..n * 7 % 300).for_each(|_| std::hint::spin_loop());
+                socket.close();
+                if let Err(error) = binder.join().unwrap() {
+                    assert_eq!(error.kind(), ErrorKind::Closed);
+                }
+            });
+            let next = context.socket(SocketType::Pull);
+            next.bind(place.endpoint()).expect("the address is free");
+        }
+    }
 }

@@ -157,8 +157,11 @@ fn host_names_are_resolved_in_the_background() {
     let push = context.connected(SocketType::Push, &endpoint.replace("127.0.0.1", "localhost"));
     send(&push, "x");
     assert_eq!(recv(&pull), Message::from("x"));
-    // One that does not exist is tried for ever; the call succeeds.
+    // One that does not exist is tried for ever; the call succeeds, and the monitor tells why nothing comes of it.
+    let monitor = push.monitor().unwrap();
     push.connect("tcp://no-such-host.invalid:1").unwrap();
+    let event = await_event(&monitor, EventKind::ConnectRetried);
+    assert!(event.reason.starts_with("cannot look up the name: "), "{event:?}");
 }
 
 #[test]

@@ -614,6 +614,32 @@ fn a_hundred_thousand_subscriptions_are_freed_with_their_peer() {
     good_subscriber_is_served(&target);
 }
 
+/// What is taken as soon as it comes makes room at once, again and again: that must not cost a level of stack each time.
+#[test]
+fn a_flood_that_is_consumed_at_once_is_no_recursion() {
+    let publisher = Target::with(SocketType::Pub, SocketType::Sub, |socket| socket.set_recv_hwm(1).unwrap());
+    publisher.good.subscribe("good").unwrap();
+    await_subscription(&publisher.socket, &publisher.good);
+    let mut client = publisher.peer("SUB");
+    client.write_all(&frame(0, b"\x01t").repeat(300_000)).unwrap();
+    client.write_all(&command("PING", b"\0\0")).unwrap();
+    client.read_exact(&mut [0; 7]).unwrap(); // they have all been read
+    good_subscriber_is_served(&publisher);
+
+    let subscriber = Target::with(SocketType::Sub, SocketType::Pub, |socket| {
+        socket.set_recv_hwm(1).unwrap();
+        socket.subscribe("wanted").unwrap();
+    });
+    let mut client = subscriber.peer("PUB");
+    let flood = [frame(0, b"unwanted").repeat(300_000), frame(0, b"wanted")].concat();
+    let writer = std::thread::spawn(move || {
+        client.write_all(&flood).unwrap();
+        client
+    });
+    assert_eq!(recv(&subscriber.socket), Message::from("wanted"));
+    drop(writer.join().unwrap());
+}
+
 #[test]
 fn cancelling_in_every_wrong_way_does_no_harm() {
     let target = publisher();

@@ -101,3 +101,21 @@ fn a_connecting_pair_keeps_its_place_while_its_connection_is_down() {
         await_event(&monitor, oxzmq::EventKind::Disconnected);
     }
 }
+
+/// The wire knows no message without frames, and a receiver may count on the first.
+#[test]
+fn a_message_without_frames_arrives_as_one_empty_frame() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        for (bound, connected) in [
+            (SocketType::Pair, SocketType::Pair),
+            (SocketType::Pull, SocketType::Push),
+            (SocketType::Dealer, SocketType::Dealer),
+            (SocketType::Xpub, SocketType::Xsub),
+        ] {
+            let (bound, connected) = context.pair(transport, bound, connected);
+            send(&connected, Message::new());
+            assert_eq!(recv(&bound), Message::from(""), "{transport:?} {}", connected.socket_type());
+        }
+    }
+}

@@ -61,7 +61,7 @@ impl Worker {
         });
         if let Err(error) = spawned {
             tracing::warn!(endpoint = connector.name, %error, "cannot start a thread to look up a name; trying again");
-            connector.retry();
+            connector.retry(&format!("cannot start a thread to look up the name: {error}"));
         }
     }
 
@@ -73,7 +73,7 @@ impl Worker {
             }
             Err(error) => {
                 tracing::debug!(endpoint = connector.name, %error, "cannot resolve the name; trying again");
-                connector.retry();
+                connector.retry(&format!("cannot look up the name: {error}"));
             }
         }
     }

@@ -300,9 +300,9 @@ impl Session {
         }
     }
 
-    fn resume(self: &Arc<Self>) {
+    /// Has the poll set report input (again).
+    fn watch_for_input(&self) {
         self.watch(None, |interest| Interest { read: true, ..interest });
-        self.receive();
     }
 
     /// Changes what the poll set reports. With nothing of interest the descriptor leaves the set: an error
@@ -421,7 +421,7 @@ impl Session {
                     } else if let Some(peer) = self.peer() {
                         self.core.unlink(peer);
                     }
-                    connector.retry();
+                    connector.retry("");
                 } else {
                     // The endpoint first: whoever sees that the peer is gone finds no endpoint either.
                     connector.give_up();

@@ -1,6 +1,6 @@
 //! The receiving half: reading and decoding.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,15 +18,55 @@ const READ_BUFFER: usize = 256 * 1024;
 
 thread_local! {
     static READ: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static IN_RECEIVE: Cell<bool> = const { Cell::new(false) };
+    static RESUMED: RefCell<Vec<Arc<Session>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Marks that this thread receives, also when a panic ends that.
+struct Receiving;
+
+impl Receiving {
+    fn begin() -> Self {
+        IN_RECEIVE.set(true);
+        Self
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        IN_RECEIVE.set(false);
+    }
 }
 
 impl Session {
     /// Reads and decodes, until the kernel has no more or the inbound queue is full.
     pub(super) fn receive(self: &Arc<Self>) {
+        let _receiving = Receiving::begin();
+        self.receive_steps(STEPS_PER_VISIT);
+        while let Some(session) = RESUMED.with_borrow_mut(Vec::pop) {
+            session.watch_for_input();
+            session.receive_steps(0);
+        }
+    }
+
+    /// There is room again. A pattern that takes input at once (subscriptions, what a filter drops) makes room while
+    /// this thread is in the middle of [`Session::receive`]: that goes on afterwards, because one level of stack for
+    /// each time would let the peer decide how deep the stack gets.
+    pub(super) fn resume(self: &Arc<Self>) {
+        if IN_RECEIVE.get() {
+            RESUMED.with_borrow_mut(|resumed| resumed.push(Arc::clone(self)));
+        } else {
+            self.watch_for_input();
+            self.receive();
+        }
+    }
+
+    /// At most `reads` reads, and all of what was read decoded as far as there is room.
+    fn receive_steps(self: &Arc<Self>, reads: usize) {
         for step in 0.. {
             // After a fair share the kernel keeps the rest: the descriptor stays ready, and the poll set is
             // level-triggered. What was read already is decoded all the same, because nothing reports it.
-            let may_read = step < STEPS_PER_VISIT;
+            let may_read = step < reads;
             let mut wake = false;
             let mut controls = Vec::new();
             let next = {
