@@ -43,7 +43,8 @@ pub struct MasterConfig {
     /// Longest standstill of an answer to a client that has closed its half of the connection: it may wait for the
     /// answer, or may have left. 5 seconds by default.
     pub half_closed_wait: Duration,
-    /// Longest time in which a client takes none of its answer.
+    /// Longest time in which a client takes none of an answer; within HTTP/2, not a whole piece of it, which is 128 KiB
+    /// usually and 256 KiB at most.
     pub write_timeout: Duration,
     /// Most HTTP connections of one address at a time; further ones are closed. 0 is any number.
     pub connections_per_address: usize,

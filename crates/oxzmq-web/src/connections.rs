@@ -20,6 +20,7 @@ use crate::dispatch::Stage;
 use crate::http::Site;
 use crate::http::half::{Debts, Half};
 use crate::http::stall::Stall;
+use crate::http::streams::{Prospect, Streams};
 use crate::tls::Tls;
 
 /// Octets that a connection buffers in each direction: more than any request's head should need, and
@@ -29,6 +30,8 @@ const BUFFER: usize = 64 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Requests at a time on a connection of HTTP/2. Each may hold a window of content.
 const STREAMS: u32 = 32;
+/// How often it is looked whether a client of HTTP/2 takes its answers: a quarter of what it may take, within these.
+const LOOK: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(5));
 /// Longest head of a request in HTTP/2.
 const HEAD_MAX: u32 = 32 * 1024;
 
@@ -40,10 +43,11 @@ pub(crate) struct Connections {
     pub(crate) addresses: Arc<Addresses>,
 }
 
-/// [`MasterConfig::header_timeout`] and [`MasterConfig::half_closed_wait`].
+/// [`MasterConfig::header_timeout`], [`MasterConfig::write_timeout`] and [`MasterConfig::half_closed_wait`].
 #[derive(Clone, Copy)]
 struct Waits {
     head: Duration,
+    write: Duration,
     half_closed: Duration,
 }
 
@@ -133,7 +137,11 @@ impl Connections {
         let _ = stream.set_nodelay(true);
         let stream = Stall::new(stream, self.config.write_timeout);
         let acceptor = tls.map(Tls::acceptor);
-        let waits = Waits { head: self.config.header_timeout, half_closed: self.config.half_closed_wait };
+        let waits = Waits {
+            head: self.config.header_timeout,
+            write: self.config.write_timeout,
+            half_closed: self.config.half_closed_wait,
+        };
         let (site, stages) = (Arc::clone(&self.site), self.stages.clone());
         // What goes wrong on a connection is the client's affair; the access log has it.
         self.tasks.spawn(async move {
@@ -143,7 +151,7 @@ impl Connections {
             };
             let Ok(Ok(stream)) = tokio::time::timeout(waits.head, acceptor.accept(stream)).await else { return };
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                two(stream, client, site, stages).await;
+                two(stream, client, site, stages, waits).await;
             } else {
                 one(stream, client, site, stages, waits, true).await;
             }
@@ -198,24 +206,37 @@ async fn two<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     client: SocketAddr,
     site: Arc<Site>,
     mut stages: watch::Receiver<Stage>,
+    waits: Waits,
 ) {
+    let streams = Streams::new();
+    let begun = streams.clone();
     let service = service_fn(move |request| {
-        let site = Arc::clone(&site);
-        async move { site.answer(client, true, request, None).await }
+        let (site, stream) = (Arc::clone(&site), begun.begin());
+        async move { site.answer(client, true, request, None).await.map(|answer| answer.map(|body| stream.watch(body))) }
     });
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(HEAD_MAX)
         .max_send_buf_size(BUFFER)
-        .keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(20))
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
-    // GOAWAY tells the client which of its requests will still be answered.
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        _ = stages.wait_for(|stage| *stage > Stage::Serving) => connection.as_mut().graceful_shutdown(),
+    let mut looks = tokio::time::interval((waits.head.min(waits.write) / 4).clamp(LOOK.0, LOOK.1));
+    let mut leaving = false;
+    loop {
+        let leave = tokio::select! {
+            _ = connection.as_mut() => return,
+            _ = stages.wait_for(|stage| *stage > Stage::Serving), if !leaving => true,
+            _ = looks.tick() => match streams.prospect(waits.head, waits.write) {
+                Prospect::Fine => false,
+                Prospect::Leave => true,
+                Prospect::Hopeless => return,
+            },
+        };
+        // GOAWAY tells the client which of its requests will still be answered.
+        if leave && !leaving {
+            leaving = true;
+            connection.as_mut().graceful_shutdown();
+        }
     }
-    let _ = connection.await;
 }

@@ -17,6 +17,7 @@ mod range;
 mod relay;
 mod reply;
 pub(crate) mod stall;
+pub(crate) mod streams;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
