@@ -24,6 +24,7 @@ check() { # WHAT CONDITION...
 }
 finish() {
     kill -9 "${pids[@]}" 2>/dev/null
+    wait 2>/dev/null
     rm -rf "$scratch"
 }
 trap finish EXIT
