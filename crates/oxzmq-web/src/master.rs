@@ -92,6 +92,7 @@ impl Master {
         router.set_router_mandatory(true)?;
         router.set_linger(Some(Duration::ZERO))?;
         router.set_max_message_size(Some(2 * CHUNK_MAX as u64))?;
+        router.set_max_total_size(Some(2 * CHUNK_MAX as u64))?;
         if let Some((security, allowed)) = config.security.clone() {
             router.set_security(security)?;
             context.set_authenticator(move |request| allowed.judge(request));
@@ -207,6 +208,8 @@ impl Master {
                 () = tokio::time::sleep(drain) => {}
             }
         }
+        // What is still under way is given up first: workers with something in hand would not leave.
+        connections.tasks.shutdown().await;
         stage.send_replace(Stage::Leaving);
         let ended = match failed {
             Some(ended) => ended,
@@ -215,7 +218,6 @@ impl Master {
         for task in admin.into_iter().chain(guard) {
             task.abort();
         }
-        connections.tasks.shutdown().await;
         drop(connections);
         // Its log is the last one: what it holds is written now.
         drop(site);

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
@@ -306,6 +307,43 @@ fn a_master_that_is_stopped_finishes_first_and_sends_its_workers_home() {
     master.ended();
     worker.ended();
     assert!(TcpStream::connect(http).is_err());
+}
+
+/// Whoever still receives is cut off at once, and the worker at it is let go before the master leaves: it would wait
+/// for nothing otherwise.
+#[test]
+fn a_master_that_is_stopped_twice_gives_up_what_is_under_way() {
+    let mut master = Running::start();
+    let worker = master.script("worker", 1);
+    let mut client = master.connect();
+    client.write_all(b"GET /stalled HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let (id, ..) = worker.request();
+    master.stop();
+    master.hurry();
+    let heard: HashSet<_> = (0..2).map(|_| format!("{:?}", worker.hear())).collect();
+    assert_eq!(heard, HashSet::from([format!("{:?}", ToWorker::Cancel(id)), format!("{:?}", ToWorker::Stop)]));
+    worker.say(ToMaster::Bye);
+    master.ended();
+    assert_eq!(client.read_to_end(&mut Vec::new()).unwrap_or(0), 0, "there is no answer");
+}
+
+/// Frames that are small enough one by one do not add up to what memory holds.
+#[test]
+fn a_worker_that_sends_an_endless_message_is_cut_off() {
+    let mut master = Running::start();
+    let good = master.script("good", 1);
+    let context = oxzmq::Context::new();
+    let endless = context.socket(oxzmq::SocketType::Dealer).unwrap();
+    endless.set_linger(Some(Duration::ZERO)).unwrap();
+    let monitor = endless.monitor().unwrap();
+    endless.connect(&master.endpoint).unwrap();
+    endless.send((0..100).map(|_| vec![0; 60_000]).collect::<oxzmq::Message>()).unwrap();
+    let deadline = Instant::now() + LONG;
+    while monitor.recv_deadline(deadline).expect("its end").kind != oxzmq::EventKind::Disconnected {}
+    let asked = get(&master, "/x");
+    let (id, ..) = good.request();
+    good.not_found(id);
+    assert_eq!(asked.join().unwrap().status, 404);
 }
 
 #[test]

@@ -464,6 +464,10 @@ options! {
     /// peer that sends more (and 255 more for envelopes) is disconnected: a frame takes two octets on the wire and
     /// forty in memory. For sending it takes effect at once.
     set_max_frames, max_frames: u32 = max_frames;
+    /// Most bytes of a message from a peer, all frames and the envelope together; more closes its connection. `None` (the
+    /// default) without limit: frames that are small enough one by one may then go on until memory ends. Where peers are
+    /// not trusted, set it.
+    set_max_total_size, max_total_size: Option<u64> = max_total_size;
     /// Time between PINGs to each peer; `None` (the default) sends none. ZMQ_HEARTBEAT_IVL.
     set_heartbeat_interval, heartbeat_interval: Option<Duration> = heartbeat_interval;
     /// How long after a PING a peer may be silent before its connection is closed; `None` (the default) as

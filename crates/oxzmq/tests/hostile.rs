@@ -402,6 +402,14 @@ fn an_endless_message_is_cut() {
     let target = Target::new();
     target.rejects(&frame(MORE, b"").repeat(1_001_000));
     target.rejects(&frame(MORE, b"x").repeat(1_001_000));
+
+    let target = Target::with(SocketType::Pull, SocketType::Push, |socket| {
+        socket.set_max_total_size(Some(10_000)).unwrap();
+    });
+    let most = [frame(MORE, &[1; 4000]).repeat(2), frame(0, &[1; 2000])].concat();
+    target.accepts(&most, &[[vec![1u8; 4000], vec![1; 4000], vec![1; 2000]].into_iter().collect()]);
+    target.rejects(&[frame(MORE, &[1; 4000]).repeat(2), frame(0, &[1; 2001])].concat());
+    target.rejects(&frame(MORE, &[1; 5000]).repeat(3));
 }
 
 #[test]

@@ -96,6 +96,7 @@ pub(crate) fn bind(context: &Context, route: &Route) -> Result<Bound> {
         let socket = context.socket(kind)?;
         socket.set_linger(Some(Duration::ZERO))?;
         socket.set_max_message_size(Some(MESSAGE_MAX))?;
+        socket.set_max_total_size(Some(MESSAGE_MAX))?;
         socket.bind(endpoint).map_err(|source| Error::Endpoint { endpoint: endpoint.to_owned(), source })?;
         Ok::<_, Error>(socket)
     };

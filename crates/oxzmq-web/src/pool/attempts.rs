@@ -65,6 +65,7 @@ impl<C: Client> Pool<C> {
     fn retry_after(&mut self, ticket: Ticket, failure: Failure, guilt: u32, now: Instant) {
         let Some(request) = self.requests.get_mut(&ticket) else { return };
         request.guilt += guilt;
+        request.kept_waiting |= matches!(failure, Failure::TooSlow);
         if request.guilt >= self.limits.tries * FAILED_ALONE {
             return self.fail(ticket, failure);
         }
@@ -96,6 +97,11 @@ impl<C: Client> Pool<C> {
 
     /// A worker is gone: everything it had in hand goes to others.
     pub(super) fn lose(&mut self, no: WorkerNo, why: &str, now: Instant) {
+        self.lose_by(no, why, Failure::Broken, now);
+    }
+
+    /// The same, and how it looks to its requests.
+    pub(super) fn lose_by(&mut self, no: WorkerNo, why: &str, failure: Failure, now: Instant) {
         let Some((worker, ids)) = self.workers.remove(no) else { return };
         self.news.push_back(News::Left { worker, why: why.to_owned(), in_hand: ids.len() });
         // One of many requests in hand is hardly why the worker died. Otherwise a few deaths in a row would end every
@@ -104,7 +110,7 @@ impl<C: Client> Pool<C> {
         for id in ids {
             let Some((_, Some(ticket))) = self.attempts.remove(&id) else { continue };
             self.blame(ticket, guilt, now);
-            self.retry_after(ticket, Failure::Broken, guilt, now);
+            self.retry_after(ticket, failure, guilt, now);
         }
         self.dispatch(now);
     }
@@ -180,8 +186,7 @@ impl<C: Client> Pool<C> {
             request.client.head(head, source, content);
         }
         if length > 0 {
-            request.tries = 0;
-            request.guilt = 0;
+            request.goes_on();
         }
         self.workers.sent(no, length);
         if whole {
@@ -209,8 +214,7 @@ impl<C: Client> Pool<C> {
         let last = promise.next == promise.end;
         request.credit -= length;
         request.unread += length;
-        request.tries = 0;
-        request.guilt = 0;
+        request.goes_on();
         request.progress(now);
         request.client.chunk(content);
         self.workers.sent(no, length);

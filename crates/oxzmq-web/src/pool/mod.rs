@@ -300,7 +300,7 @@ impl<C: Client> Pool<C> {
         for (identity, no) in self.workers.silent(now, self.limits.interval * 3) {
             // If it only slept, this wakes it to a new start.
             self.outbox.push_back((identity, ToWorker::Bye));
-            self.lose(no, "gave no sign of life", now);
+            self.lose_by(no, "gave no sign of life", Failure::TooSlow, now);
         }
         self.workers.suspect(now, self.limits.interval * 2);
         let due = self.workers.pulses_due(now, self.limits.interval);
@@ -347,7 +347,8 @@ impl<C: Client> Pool<C> {
         match request.state {
             State::Queued { .. } => {
                 self.queue.retain(|&waiting| waiting != ticket);
-                self.fail(ticket, Failure::NoWorker);
+                let failure = if request.kept_waiting { Failure::TooSlow } else { Failure::NoWorker };
+                self.fail(ticket, failure);
             }
             State::InHand { id, worker, .. } => {
                 self.abandon(id, worker);

@@ -43,6 +43,8 @@ pub(super) struct Request<C> {
     pub(super) guilt: u32,
     /// The name of the worker that has it, or had it last.
     pub(super) worker: Option<Arc<str>>,
+    /// A worker has let the time for an answer pass since the last progress.
+    pub(super) kept_waiting: bool,
     /// The worker that failed it last, avoided when there is another.
     pub(super) avoid: Option<WorkerNo>,
     pub(super) promise: Option<Promise>,
@@ -64,6 +66,7 @@ impl<C> Request<C> {
             tries: 0,
             guilt: 0,
             worker: None,
+            kept_waiting: false,
             avoid: None,
             promise: None,
             unread: 0,
@@ -89,6 +92,13 @@ impl<C> Request<C> {
             order.accepts = promise.coding.map_or(Codings::NONE, |coding| Codings::NONE.with(coding));
         }
         (order, u32::try_from(credit).unwrap_or(u32::MAX))
+    }
+
+    /// Content has come: what failed before counts no more.
+    pub(super) fn goes_on(&mut self) {
+        self.tries = 0;
+        self.guilt = 0;
+        self.kept_waiting = false;
     }
 
     /// How much credit to give the worker, when it is worth a message.

@@ -244,6 +244,19 @@ fn after_three_slow_workers_the_client_is_told() {
 }
 
 #[test]
+fn when_all_workers_fall_silent_the_client_is_told_that_none_answered_in_time() {
+    let mut stage = Stage::with_workers(&["a", "b"], 8);
+    let (_, recorder) = stage.ask("/");
+    let (silent, ..) = stage.order();
+    stage.passes(15 * SECOND);
+    assert_eq!(stage.pool.workers(), 0);
+    let (_, unheard) = stage.ask("/");
+    stage.passes(10 * SECOND);
+    assert_eq!(got(&recorder), [Got::Failed(Failure::TooSlow)], "{silent} had it first");
+    assert_eq!(got(&unheard), [Got::Failed(Failure::NoWorker)], "nobody had it");
+}
+
+#[test]
 fn a_path_that_kills_three_workers_is_quarantined_for_a_while() {
     let mut stage = Stage::with_workers(&["a", "b", "c", "d"], 8);
     let (_, recorder) = stage.ask("/poison");

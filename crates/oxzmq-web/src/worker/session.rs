@@ -81,6 +81,7 @@ impl<'a> Session<'a> {
         socket.set_reconnect_interval(Some(Duration::from_millis(100)))?;
         socket.set_reconnect_interval_max(Duration::from_secs(2))?;
         socket.set_max_message_size(Some(PATH_MAX as u64 * 2))?;
+        socket.set_max_total_size(Some(PATH_MAX as u64 * 2))?;
         let door = Some(socket.monitor()?);
         socket.connect(master).map_err(|source| Error::Endpoint { endpoint: master.to_owned(), source })?;
         let now = Instant::now();

@@ -72,6 +72,7 @@ pub struct Running {
     pub endpoint: String,
     news: mpsc::UnboundedReceiver<News>,
     stop: Option<oneshot::Sender<()>>,
+    hurry: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<oxzmq_web::error::Result<()>>>,
 }
 
@@ -88,13 +89,19 @@ impl Running {
         let (http, endpoint) = (master.http_address(), master.workers_endpoint().to_owned());
         let (admin, https, tls) = (master.admin_address(), master.https_address(), master.tls());
         let (stop, stopped) = oneshot::channel();
+        let (hurry, hurried) = oneshot::channel();
         let (sender, news) = mpsc::unbounded_channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             let stop = async { drop(stopped.await) };
-            runtime.block_on(master.run(stop, std::future::pending(), sender))
+            let hurry = async {
+                if hurried.await.is_err() {
+                    std::future::pending().await
+                }
+            };
+            runtime.block_on(master.run(stop, hurry, sender))
         });
-        Self { http, admin, https, tls, endpoint, news, stop: Some(stop), thread: Some(thread) }
+        Self { http, admin, https, tls, endpoint, news, stop: Some(stop), hurry: Some(hurry), thread: Some(thread) }
     }
 
     /// Waits for the next news.
@@ -139,6 +146,11 @@ impl Running {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
         }
+    }
+
+    /// Stops it a second time.
+    pub fn hurry(&mut self) {
+        self.hurry.take().unwrap().send(()).unwrap();
     }
 
     pub fn ended(mut self) {

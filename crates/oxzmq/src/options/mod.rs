@@ -46,6 +46,7 @@ pub(crate) struct Options {
     pub(crate) backlog: u32,
     pub(crate) max_message_size: Option<u64>,
     pub(crate) max_frames: u32,
+    pub(crate) max_total_size: Option<u64>,
     pub(crate) heartbeat_interval: Option<Duration>,
     /// `None` means the same as the interval; zero means no timeout.
     pub(crate) heartbeat_timeout: Option<Duration>,
@@ -185,6 +186,7 @@ impl Options {
             backlog: 100,
             max_message_size: None,
             max_frames: 1_000_000,
+            max_total_size: None,
             heartbeat_interval: None,
             heartbeat_timeout: None,
             heartbeat_ttl: Duration::ZERO,
@@ -245,7 +247,7 @@ impl Options {
         Limits {
             max_frame_size: self.max_message_size,
             max_frames: (self.max_frames as usize).saturating_add(MAX_ENVELOPE),
-            ..Limits::default()
+            max_message_size: self.max_total_size,
         }
     }
 
