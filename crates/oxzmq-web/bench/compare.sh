@@ -27,6 +27,8 @@ fi
 scratch=$(mktemp -d)
 pids=()
 finish() {
+    # Mongrel2 has made itself a daemon: its file says which process that is. It takes its time over SIGTERM.
+    kill -9 $(cat "$scratch/run/mongrel2.pid" 2>/dev/null) 2>/dev/null || true
     kill "${pids[@]}" 2>/dev/null || true
     wait 2>/dev/null || true
     rm -rf "$scratch"
