@@ -55,6 +55,9 @@ mod dispatch;
 pub mod envelope;
 pub mod error;
 pub mod files;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod handlers;
 mod holder;
 mod http;

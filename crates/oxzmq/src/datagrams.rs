@@ -278,9 +278,7 @@ impl Datagrams {
             let address = format!("{}\0", from?);
             return Some(Message::from([address.into_bytes(), datagram.to_vec()]));
         }
-        let (&length, rest) = datagram.split_first().filter(|_| datagram.len() <= LARGEST)?;
-        let (group, body) = rest.split_at_checked(length.into())?;
-        Some(Message::from([Frame::copy_from_slice(group), Frame::copy_from_slice(body)]))
+        grouped(datagram)
     }
 
     /// Sends what is queued, until the kernel takes no more.
@@ -352,8 +350,15 @@ impl Datagrams {
     }
 }
 
+/// A RADIO's datagram as group and body.
+pub(crate) fn grouped(datagram: &[u8]) -> Option<Message> {
+    let (&length, rest) = datagram.split_first().filter(|_| datagram.len() <= LARGEST)?;
+    let (group, body) = rest.split_at_checked(length.into())?;
+    Some(Message::from([Frame::copy_from_slice(group), Frame::copy_from_slice(body)]))
+}
+
 /// The address that a DGRAM message goes to: text, with or without a zero behind it.
-fn address_of(text: &[u8]) -> Option<SocketAddrV4> {
+pub(crate) fn address_of(text: &[u8]) -> Option<SocketAddrV4> {
     let text = text.strip_suffix(b"\0").unwrap_or(text);
     std::str::from_utf8(text).ok()?.parse().ok().filter(|address: &SocketAddrV4| address.port() > 0)
 }

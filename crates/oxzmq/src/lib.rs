@@ -46,6 +46,9 @@ mod endpoint;
 mod endpoints;
 pub mod error;
 mod event_fd;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod inproc;
 mod listener;
 mod monitor;

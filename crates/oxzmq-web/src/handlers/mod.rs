@@ -10,6 +10,8 @@
 //! | `gate` | how requests get to either; the tasks with the sockets |
 //! | `raw` | the head of a response as a handler writes it |
 
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 pub(crate) mod gate;
 mod majordomo;
 mod mongrel2;

@@ -14,12 +14,13 @@ pub(super) fn directory<B>(request: &Request<B>) -> Option<String> {
     name(host)
 }
 
-fn name(host: &str) -> Option<String> {
+pub(crate) fn name(host: &str) -> Option<String> {
     // What is between brackets is an address, and in no directory.
     let name = host.split(':').next()?;
     let name = name.strip_suffix('.').unwrap_or(name);
     let letters = name.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-_.".contains(&octet));
-    (letters && !name.is_empty() && !name.starts_with('.') && name.len() < 256).then(|| name.to_ascii_lowercase())
+    let labels = name.split('.').all(|label| !label.is_empty());
+    (letters && labels && name.len() < 256).then(|| name.to_ascii_lowercase())
 }
 
 #[cfg(test)]
@@ -33,7 +34,9 @@ mod tests {
         }
         assert_eq!(name("10.0.0.1:80").as_deref(), Some("10.0.0.1"));
         let long = "a".repeat(256);
-        for host in ["", ".", "..", "...", ".hidden", "[::1]:80", ":80", "a/b", "a%2fb", "a b", "é", &long] {
+        for host in
+            ["", ".", "..", "...", ".hidden", "a..", "a..example", "[::1]:80", ":80", "a/b", "a%2fb", "a b", "é", &long]
+        {
             assert_eq!(name(host), None, "{host}");
         }
     }

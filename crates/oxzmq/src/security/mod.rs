@@ -2,7 +2,7 @@
 
 mod auth;
 mod options;
-mod zap;
+pub(crate) mod zap;
 
 use std::fmt;
 

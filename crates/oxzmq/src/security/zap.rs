@@ -94,7 +94,7 @@ impl Wake for News {
 }
 
 /// What a handler's answer says.
-fn judge(reply: &Message) -> Decision {
+pub(crate) fn judge(reply: &Message) -> Decision {
     let [delimiter, version, request_id, status, _text, user_id, metadata] = reply.frames() else {
         return Decision::Malformed(MALFORMED_REPLY, "the ZAP handler's reply has another number of frames than seven");
     };
