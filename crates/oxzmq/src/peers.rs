@@ -302,7 +302,8 @@ impl Peers {
         if peer.gone {
             return Err(PushError::Gone);
         }
-        if message.is_empty() {
+        let none = message.is_empty();
+        if none {
             message.push_back(Frame::new()); // as on the wire, which knows no other
         }
         let (wake, result) = match peer.outbound.push(message) {
@@ -313,6 +314,9 @@ impl Peers {
         if wake {
             let far = Arc::clone(&peer.far);
             self.wakes.0.push(Wake::Data(far));
+        }
+        if none && result.is_err() {
+            message.clear(); // whoever sends it gets it back as it was
         }
         result
     }

@@ -22,19 +22,19 @@ thread_local! {
     static RESUMED: RefCell<Vec<Arc<Session>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Marks that this thread receives, also when a panic ends that.
-struct Receiving;
+/// Marks that this thread receives, and what it did before: a task that is woken may receive from inside, and a panic may
+/// end it.
+struct Receiving(bool);
 
 impl Receiving {
     fn begin() -> Self {
-        IN_RECEIVE.set(true);
-        Self
+        Self(IN_RECEIVE.replace(true))
     }
 }
 
 impl Drop for Receiving {
     fn drop(&mut self) {
-        IN_RECEIVE.set(false);
+        IN_RECEIVE.set(self.0);
     }
 }
 
