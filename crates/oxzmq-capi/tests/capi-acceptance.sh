@@ -8,16 +8,7 @@ parts=${OXZMQ_CAPI_PARTS:-symbols header c memory survives pyzmq czmq rust}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-need() {
-    local missing=()
-    for package; do dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package"); done
-    [ ${#missing[@]} -eq 0 ] && return
-    local sudo=''
-    [ "$(id -u)" -eq 0 ] || sudo=sudo
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
-        { $sudo apt-get update -qq &&
-            $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; }
-}
+need() { "$here/../../../.ci/need" "$@"; }
 
 prefix=$work/prefix
 "$here/../install" --prefix "$prefix" ${OXZMQ_CAPI_DEBUG:+--debug}

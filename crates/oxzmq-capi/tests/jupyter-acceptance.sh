@@ -12,17 +12,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-missing=()
-for package in python3-venv python3-dev gcc g++; do
-    dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
-done
-if [ ${#missing[@]} -gt 0 ] && command -v apt-get >/dev/null; then
-    sudo=''
-    [ "$(id -u)" -eq 0 ] || sudo=sudo
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
-        { $sudo apt-get update -qq &&
-            $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; }
-fi
+"$here/../../../.ci/need" python3-venv python3-dev gcc g++
 
 "$here/../install" --prefix "$work/prefix" ${OXZMQ_CAPI_DEBUG:+--debug}
 export LD_LIBRARY_PATH=$work/prefix/lib ZMQ_PREFIX=$work/prefix ZMQ_DRAFT_API=1
@@ -42,8 +32,8 @@ for package in pyzmq==27.3.0 jupyter_client==8.10.0; do
 done
 for archive in *.tar.gz; do tar xzf "$archive"; done
 
-# Runs tests; those that fail, once more by themselves: kernels that start at the same time on a busy machine
-# compete for ports, and for the seconds that some tests allow.
+# Runs tests; those that fail, once more by themselves: kernels that different test processes start at the same time
+# compete for ports, for a path (`kernel-ipc`, where they run) and for the seconds that some tests allow.
 tests() { # NAME ARGUMENT...
     echo "== tests of $1"
     shift

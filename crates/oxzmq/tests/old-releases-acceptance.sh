@@ -13,16 +13,7 @@ tests=$PWD/crates/oxzmq/tests
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-missing=''
-for package in g++ uuid-dev unzip python3; do
-    dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
-done
-if [ -n "$missing" ] && command -v apt-get >/dev/null; then
-    sudo=''
-    [ "$(id -u)" -eq 0 ] || sudo=sudo
-    # shellcheck disable=SC2086
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $missing >"$scratch/apt" 2>&1 || { cat "$scratch/apt"; exit 2; }
-fi
+.ci/need g++ uuid-dev unzip python3
 
 # pip itself would run the packages' own installers, which no current Python can.
 cat >"$scratch/fetch.py" <<'PYTHON'
