@@ -82,7 +82,7 @@ pub enum Failure {
     QueueFull,
     /// No worker became free in time.
     NoWorker,
-    /// The last worker tried did not answer in time.
+    /// The last worker tried did not answer in time, or fell silent; or one did, and no other became free in time.
     TooSlow,
     /// The last worker tried died or failed.
     Broken,
