@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::mem;
+use std::sync::Arc;
 
 use crate::command::{self, Traffic};
 use crate::header::{COMMAND, Header, MORE};
 use crate::limits::COMMAND_OVERHEAD;
 use crate::mechanism::curve::{MESSAGE_OVERHEAD, Opener};
 use crate::reply_check::ReplyCheck;
-use crate::{Frame, Limits, Message, ProtocolError, Version};
+use crate::{Frame, Limits, Message, Properties, ProtocolError, Version};
 
 /// Bodies from this many octets on may be read straight into their final buffer; see [`Decoder::body`].
 ///
@@ -54,6 +55,8 @@ pub struct Decoder {
     opener: Option<Box<Opener>>,
     /// A frame is what the application gets, as it is: neither replies to check nor boxes to open.
     is_direct: bool,
+    /// Attached to messages of one small frame.
+    properties: Option<Arc<Properties>>,
 }
 
 /// A large body on its way. Holds at most `size` octets.
@@ -101,6 +104,7 @@ impl Decoder {
             ignores_changes: false,
             opener: None,
             is_direct: true,
+            properties: None,
         }
     }
 
@@ -122,6 +126,15 @@ impl Decoder {
     pub fn validate_replies(&mut self) {
         self.replies = Some(ReplyCheck::default());
         self.is_direct = false;
+    }
+
+    /// Attach what is known about the peer to messages while they are made: those of one small frame, of which there may be
+    /// very many. All others are left without.
+    ///
+    /// Attached later, by whoever hands such a message on at once, it costs several times as much: the processor cannot
+    /// read back in one piece what it has just written in two.
+    pub fn attach(&mut self, properties: Arc<Properties>) {
+        self.properties = Some(properties);
     }
 
     /// Decode whole messages from `input` onto the back of `out`, at most `max`; returns the octets
@@ -154,6 +167,10 @@ impl Decoder {
             self.body_received(out, controls)?;
         }
         while out.len() < full && self.large.is_none() {
+            at += self.decode_small(&input[at..], out, full);
+            if out.len() == full {
+                break;
+            }
             let rest = &input[at..];
             let Some(header) = Header::parse(self.version, rest)? else {
                 break;
@@ -172,7 +189,7 @@ impl Decoder {
             }
             at += header.len + size;
             if header.flags & (MORE | COMMAND) == 0 && self.is_between_messages() {
-                push_single(body, size, out);
+                out.push_back(Message::single(&body[..size]));
             } else if let Some(opener) = &mut self.opener {
                 let (flags, frame) = opener.open(&body[..size])?;
                 self.accept_opened(flags, frame, out, controls)?;
@@ -182,6 +199,32 @@ impl Decoder {
             }
         }
         Ok(at)
+    }
+
+    /// The hot path: messages of one small frame each, one after the other, as long as there are such and `out` holds
+    /// fewer than `full`. Returns the octets taken from `input`.
+    #[inline]
+    fn decode_small(&self, input: &[u8], out: &mut VecDeque<Message>, full: usize) -> usize {
+        if !self.is_between_messages() || self.version.is_v1() || self.limits.max_frames == 0 {
+            return 0;
+        }
+        let limits = [self.limits.max_frame_size, self.limits.max_message_size];
+        let limit = limits.into_iter().flatten().fold(Frame::INLINE_MAX as u64, u64::min) as u8; // at most INLINE_MAX
+        let mut rest = input;
+        while out.len() < full
+            && let Some([flags, size, data @ ..]) = rest.first_chunk::<{ Frame::INLINE_MAX + 2 }>()
+            && *flags == 0
+            && *size <= limit
+        {
+            // Copied from a constant and then filled in place. Written field by field and then moved it would make the
+            // processor wait, which cannot read back in one piece what it has just written in several.
+            out.push_back(Message::EMPTY_FRAME);
+            if let Some(message) = out.back_mut() {
+                message.fill(data, usize::from(*size), self.properties.as_ref());
+            }
+            rest = &rest[usize::from(*size) + 2..];
+        }
+        input.len() - rest.len()
     }
 
     /// The large body that is on its way, if the last frame seen is one: at least [`LARGE_BODY`]
@@ -338,21 +381,6 @@ impl Decoder {
             out.push_back(mem::take(&mut self.partial));
         }
         Ok(())
-    }
-}
-
-/// The hot path: a message of one frame, the first `size` octets of `body`.
-#[inline]
-fn push_single(body: &[u8], size: usize, out: &mut VecDeque<Message>) {
-    if size <= Frame::INLINE_MAX
-        && let Some(data) = body.first_chunk()
-    {
-        out.push_back(Message::single(Frame::new()));
-        if let Some(frame) = out.back_mut().and_then(Message::first_mut) {
-            frame.set_inline(data, size);
-        }
-    } else {
-        out.push_back(Message::single(&body[..size]));
     }
 }
 

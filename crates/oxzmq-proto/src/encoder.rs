@@ -5,6 +5,12 @@ use crate::limits::MAX_PING_CONTEXT;
 use crate::mechanism::curve::Sealer;
 use crate::{Frame, Kind, Message, OutBuf, Version};
 
+/// A short header and the longest inline body, in octets.
+const MAX_SMALL: usize = Frame::INLINE_MAX + 2;
+
+/// Small messages are put together in pieces of so many octets.
+const SMALL_PIECE: usize = 2048;
+
 /// Turns messages into bytes, in the form that one connection's version asks for.
 #[derive(Debug)]
 pub struct Encoder {
@@ -49,6 +55,37 @@ impl Encoder {
             return self.put_inline(0, body, len, out);
         }
         self.encode_frames(message, out);
+    }
+
+    /// Append as many of `messages`, from the front, as are data of one small frame each, until `out` holds `enough`
+    /// octets; returns how many. What [`Encoder::encode`] does one by one, for the messages of a flood.
+    pub fn encode_small(&self, messages: &[Message], out: &mut OutBuf, enough: usize) -> usize {
+        if self.sealer.is_some() || self.version.is_v1() {
+            return 0;
+        }
+        let mut piece = [0; SMALL_PIECE];
+        let mut end = 0;
+        let mut count = 0;
+        for message in messages {
+            let Some((body, len)) = message.small() else { break };
+            if end + MAX_SMALL > piece.len() {
+                out.put(&piece[..end]);
+                end = 0;
+                if out.len() >= enough {
+                    break;
+                }
+            }
+            // Copies of constant size: cheaper than those of variable size when all is small.
+            if let Some([flags, size, data @ ..]) = piece[end..].first_chunk_mut::<MAX_SMALL>() {
+                *flags = 0;
+                *size = len as u8; // at most INLINE_MAX
+                *data = *body;
+            }
+            end += len + 2;
+            count += 1;
+        }
+        out.put(&piece[..end]);
+        count
     }
 
     fn encode_frames(&self, message: Message, out: &mut OutBuf) {

@@ -41,9 +41,21 @@ impl Frame {
         if body.len() > Self::INLINE_MAX {
             return Frame(Body::Shared(Bytes::copy_from_slice(body)));
         }
-        let mut data = [0; Self::INLINE_MAX];
-        data[..body.len()].copy_from_slice(body);
-        Frame(Body::Inline { len: body.len() as u8, data })
+        let mut frame = Self::new();
+        frame.copy_small(body);
+        frame
+    }
+
+    /// Become a copy of `body`, of at most `INLINE_MAX` octets, in place; see [`Frame::set_inline`].
+    #[inline]
+    pub(crate) fn copy_small(&mut self, body: &[u8]) {
+        if !self.is_inline() {
+            *self = Self::new();
+        }
+        if let Body::Inline { len, data } = &mut self.0 {
+            *len = body.len() as u8;
+            copy_small(data, body);
+        }
     }
 
     /// A frame that refers to `body` however short that is, so that its owner knows when nobody needs it any
@@ -135,6 +147,24 @@ impl Frame {
             Body::Inline { .. } => None,
             Body::Shared(bytes) => Some(bytes),
         }
+    }
+}
+
+/// Copy `from` to the front of `to`, which must hold it, by few copies of constant size that overlap: for so few octets the
+/// call of a copy of any size costs more than the copy.
+#[inline]
+fn copy_small(to: &mut [u8; Frame::INLINE_MAX], from: &[u8]) {
+    fn ends<const N: usize>(to: &mut [u8], from: &[u8]) -> bool {
+        let (Some(first), Some(last)) = (from.first_chunk::<N>(), from.last_chunk::<N>()) else { return false };
+        to[..N].copy_from_slice(first);
+        to[from.len() - N..from.len()].copy_from_slice(last);
+        true
+    }
+    if from.len() > 32 {
+        to[16..32].copy_from_slice(&from[16..32]);
+    }
+    if !ends::<16>(to, from) && !ends::<8>(to, from) && !ends::<4>(to, from) {
+        to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
     }
 }
 
@@ -294,6 +324,15 @@ mod tests {
     #[test]
     fn takes_forty_octets() {
         assert_eq!(size_of::<Frame>(), 40);
+    }
+
+    #[test]
+    fn copies_bodies_of_every_length() {
+        let octets: Vec<u8> = (1..=100).collect();
+        for len in 0..100 {
+            assert_eq!(Frame::copy_from_slice(&octets[..len]), octets[..len]);
+            assert_eq!(crate::Message::from(&octets[..len])[0], octets[..len]);
+        }
     }
 
     #[test]

@@ -12,10 +12,7 @@ use crate::{Frame, Properties};
 
 /// What a message is: data, or a change of what its sender wants, which has a different form on the
 /// wire in each protocol version.
-// As wide as the routing id beside it, so that a message has no padding: copying the odd bytes around a narrow field
-// costs more than the copy itself.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-#[repr(u32)]
 pub enum Kind {
     /// Data for the application.
     #[default]
@@ -38,8 +35,30 @@ pub enum Kind {
 pub struct Message {
     frames: SmallVec<[Frame; 1]>,
     properties: Option<Arc<Properties>>,
-    kind: Kind,
+    kind: KindNumber,
     routing_id: u32,
+}
+
+/// A [`Kind`] as its number.
+///
+/// As wide as the routing id beside it, so that a message has no padding, and without values that are none, so that
+/// `Option<Message>` keeps its tag outside: a message is then moved in whole pieces. Pieces that overlap, or are read
+/// in other sizes than they were written in, make the processor wait for longer than the move itself takes.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+struct KindNumber(u32);
+
+impl KindNumber {
+    const DATA: Self = Self::of(Kind::Data);
+
+    const fn of(kind: Kind) -> Self {
+        KindNumber(kind as u32)
+    }
+
+    #[inline]
+    fn kind(self) -> Kind {
+        let all = [Kind::Data, Kind::Subscribe, Kind::Cancel, Kind::Join, Kind::Leave];
+        all.into_iter().find(|&kind| Self::of(kind) == self).unwrap_or_default()
+    }
 }
 
 impl Message {
@@ -49,21 +68,47 @@ impl Message {
         Self::default()
     }
 
+    /// A message of one empty frame.
+    pub(crate) const EMPTY_FRAME: Self = Message {
+        frames: SmallVec::from_const([Frame::new()]),
+        properties: None,
+        kind: KindNumber::DATA,
+        routing_id: 0,
+    };
+
     /// A message of one frame.
     #[inline]
     pub fn single(frame: impl Into<Frame>) -> Self {
-        Message { frames: SmallVec::from_buf([frame.into()]), properties: None, kind: Kind::Data, routing_id: 0 }
+        Message { frames: SmallVec::from_buf([frame.into()]), properties: None, kind: KindNumber::DATA, routing_id: 0 }
+    }
+
+    /// The storage and length of the only frame, if this is data of one inline frame.
+    #[inline]
+    pub(crate) fn small(&self) -> Option<(&[u8; Frame::INLINE_MAX], usize)> {
+        match &self.frames[..] {
+            [frame] if self.kind == KindNumber::DATA => frame.inline_parts(),
+            _ => None,
+        }
+    }
+
+    /// The message of one inline frame that this is becomes the first `len` octets of `data`, with `properties`.
+    #[inline]
+    pub(crate) fn fill(&mut self, data: &[u8; Frame::INLINE_MAX], len: usize, properties: Option<&Arc<Properties>>) {
+        self.properties = properties.map(Arc::clone);
+        if let Some(frame) = self.frames.first_mut() {
+            frame.set_inline(data, len);
+        }
     }
 
     /// A change of subscription or group; `topic` is the topic or the group.
     pub fn subscription(kind: Kind, topic: impl Into<Frame>) -> Self {
-        Message { kind, ..Self::single(topic) }
+        Message { kind: KindNumber::of(kind), ..Self::single(topic) }
     }
 
     /// Data, or which change of subscription or group.
     #[inline]
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.kind.kind()
     }
 
     /// Number of frames.
@@ -100,12 +145,6 @@ impl Message {
     #[inline]
     pub fn first(&self) -> Option<&Frame> {
         self.frames.first()
-    }
-
-    /// The first frame, to be changed in place.
-    #[inline]
-    pub(crate) fn first_mut(&mut self) -> Option<&mut Frame> {
-        self.frames.first_mut()
     }
 
     /// The last frame.
@@ -147,7 +186,10 @@ impl Message {
     /// Octets of all frames together.
     #[inline]
     pub fn byte_len(&self) -> usize {
-        self.frames.iter().map(Frame::len).sum()
+        match &self.frames[..] {
+            [frame] => frame.len(),
+            frames => frames.iter().map(Frame::len).sum(),
+        }
     }
 
     /// The frames by value.
@@ -301,23 +343,39 @@ impl Index<usize> for Message {
     }
 }
 
+impl From<Frame> for Message {
+    #[inline]
+    fn from(frame: Frame) -> Self {
+        Self::single(frame)
+    }
+}
+
 macro_rules! message_of_one_frame {
     ($($body:ty),*) => {$(
         impl From<$body> for Message {
             #[inline]
             fn from(body: $body) -> Self {
-                Self::single(body)
+                let mut message = Self::EMPTY_FRAME;
+                if let Some(frame) = message.frames.first_mut() {
+                    let octets: &[u8] = body.as_ref();
+                    if octets.len() > Frame::INLINE_MAX {
+                        *frame = Frame::from(body);
+                    } else {
+                        frame.copy_small(octets);
+                    }
+                }
+                message
             }
         }
     )*};
 }
 
-message_of_one_frame!(Frame, Bytes, Vec<u8>, String, &[u8], &str);
+message_of_one_frame!(Bytes, Vec<u8>, String, &[u8], &str);
 
 impl<const N: usize> From<&[u8; N]> for Message {
     #[inline]
     fn from(body: &[u8; N]) -> Self {
-        Self::single(body)
+        Self::from(&body[..])
     }
 }
 
@@ -356,8 +414,8 @@ impl Eq for Message {}
 
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.kind != Kind::Data {
-            write!(f, "{:?} ", self.kind)?;
+        if self.kind != KindNumber::DATA {
+            write!(f, "{:?} ", self.kind())?;
         }
         f.debug_list().entries(&self.frames).finish()
     }

@@ -57,7 +57,7 @@ pub(crate) struct Peer {
     pub(crate) far: Arc<dyn FarEnd>,
     /// The routing id that ROUTER shows for it; empty until known.
     pub(crate) routing_id: Bytes,
-    /// Attached to every message received from it.
+    /// Attached to every message received from it that has none yet.
     pub(crate) properties: Option<Arc<Properties>>,
     /// There is somebody behind the queues now (a connection may be down and come back).
     pub(crate) linked: bool,
@@ -84,6 +84,8 @@ pub(crate) struct Peer {
     /// Read from the inbox and not yet reported to the queue.
     read: usize,
     report_every: usize,
+    /// Read messages at which there is something to do: each, where only the newest is kept.
+    report_at: usize,
     /// Messages for it that were dropped because its queue was full.
     pub(crate) dropped: u64,
 }
@@ -110,6 +112,7 @@ impl Peer {
             conflates,
             read: 0,
             report_every: report_every(recv_capacity),
+            report_at: if conflates { 0 } else { report_every(recv_capacity) },
             dropped: 0,
         }
     }
@@ -121,6 +124,7 @@ impl Peer {
 
     pub(crate) fn set_recv_capacity(&mut self, capacity: usize) {
         self.report_every = report_every(capacity);
+        self.report_at = if self.conflates { 0 } else { self.report_every };
     }
 
     /// Fetches what has come since; true when there is something to read. `room` is set when the far end
@@ -374,25 +378,34 @@ impl Peers {
     #[inline]
     pub(crate) fn pop(&mut self, id: PeerId, message: &mut Message) -> bool {
         let Some(peer) = self.get_mut(id) else { return false };
-        if peer.inbox.is_empty() && !self.refill(id) {
-            return false;
+        match peer.inbox.pop_front() {
+            Some(next) => *message = next,
+            None => return self.refill(id) && self.pop(id, message),
         }
-        let Some(peer) = self.get_mut(id) else { return false };
-        let Some(next) = peer.inbox.pop_front() else { return false };
-        *message = next;
+        // Most have them from the decoder.
+        if message.properties().is_none() {
+            message.set_properties(peer.properties.clone());
+        }
+        peer.read += 1;
+        if peer.read >= peer.report_at {
+            self.after_pop(id, message);
+        }
+        true
+    }
+
+    /// What is only now and then, or for few sockets, to be done after a message was taken.
+    #[cold]
+    fn after_pop(&mut self, id: PeerId, message: &mut Message) {
+        let Some(peer) = self.get_mut(id) else { return };
         if peer.conflates
             && let Some(newer) = peer.inbound.take_newer()
         {
             *message = newer;
+            message.set_properties(peer.properties.clone());
         }
-        if let Some(properties) = &peer.properties {
-            message.set_properties(Some(Arc::clone(properties)));
-        }
-        peer.read += 1;
         if peer.read >= peer.report_every {
             self.report(id);
         }
-        true
     }
 
     /// Fetches what has come for an empty inbox. False when nothing has: then a peer that is gone is removed.

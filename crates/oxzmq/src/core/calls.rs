@@ -25,6 +25,10 @@ impl Core {
             match state.alive().and_then(|()| state.pattern_recv(message)) {
                 Ok(true) => {
                     state.spin.count();
+                    if state.peers.has_wakes() {
+                        // This thread is about to read what comes next, as a leader does.
+                        self.keep_lease(&mut state);
+                    }
                     self.leave(state, waited);
                     return Ok(());
                 }
@@ -250,7 +254,14 @@ impl Core {
 
     /// Ends a call: lets the next waiting thread go on where this one leaves off, and runs the wake-ups.
     #[inline]
-    pub(super) fn leave(self: &Arc<Self>, mut state: MutexGuard<'_, State>, waited: bool) {
+    pub(super) fn leave(self: &Arc<Self>, state: MutexGuard<'_, State>, waited: bool) {
+        let quiet = !waited && state.recv_sleepers == 0 && state.send_sleepers == 0 && state.leader.is_none();
+        if !quiet || state.peers.news || state.peers.has_wakes() {
+            self.leave_with_news(state, waited);
+        }
+    }
+
+    fn leave_with_news(self: &Arc<Self>, mut state: MutexGuard<'_, State>, waited: bool) {
         if waited && state.lease.parked && state.leader.is_none() {
             state.lease.parked = false;
             if let Some(net) = self.net.get() {

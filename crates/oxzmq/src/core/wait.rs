@@ -88,13 +88,25 @@ impl Core {
     /// ready in between is still ready afterwards, because the nested set is level-triggered.
     pub(super) fn start_leading(self: &Arc<Self>, state: &mut State, net: &Net, want: Want) {
         state.leader = Some(want);
-        state.lease.used = true;
         // Ordered by the state's lock, see the field.
         self.leader_awake.store(false, Ordering::Relaxed);
+        self.lease(state, net);
+    }
+
+    fn lease(self: &Arc<Self>, state: &mut State, net: &Net) {
+        state.lease.used = true;
         if !state.lease.leased && net.reactor.watch(self, net, false) {
             state.lease.leased = true;
             state.lease.parked = false;
             net.reactor.leased(self);
+        }
+    }
+
+    /// For a thread that never waits, because there is always more to receive: it reads by itself whenever it has made
+    /// room, and an I/O thread that watched the set meanwhile would be woken each time for nothing.
+    pub(super) fn keep_lease(self: &Arc<Self>, state: &mut State) {
+        if let Some(net) = self.net.get() {
+            self.lease(state, net);
         }
     }
 

@@ -43,9 +43,12 @@ impl Session {
     pub(super) fn receive(self: &Arc<Self>) {
         let _receiving = Receiving::begin();
         self.receive_steps(STEPS_PER_VISIT);
+        self.receive_resumed();
+    }
+
+    fn receive_resumed(self: &Arc<Self>) {
         while let Some(session) = RESUMED.with_borrow_mut(Vec::pop) {
-            session.watch_for_input();
-            session.receive_steps(0);
+            session.go_on(0);
         }
     }
 
@@ -56,8 +59,19 @@ impl Session {
         if IN_RECEIVE.get() {
             RESUMED.with_borrow_mut(|resumed| resumed.push(Arc::clone(self)));
         } else {
+            let _receiving = Receiving::begin();
+            self.go_on(STEPS_PER_VISIT);
+            self.receive_resumed();
+        }
+    }
+
+    /// What was read before is decoded first. Only when there is room for more is it of any interest that there is more.
+    fn go_on(self: &Arc<Self>, reads: usize) {
+        self.receive_steps(0);
+        let paused = self.rx.lock().paused;
+        if !paused {
             self.watch_for_input();
-            self.receive();
+            self.receive_steps(reads);
         }
     }
 

@@ -148,6 +148,15 @@ impl Session {
             if tx.out.is_empty() {
                 tx.buffered = 0;
             }
+            if let Some(encoder) = &tx.encoder {
+                let small = encoder.encode_small(tx.local.as_slices().0, &mut tx.out, WRITE_BATCH);
+                tx.local.drain(..small);
+                tx.encoded += small;
+                tx.buffered += small as u64;
+                if tx.out.len() >= WRITE_BATCH {
+                    break;
+                }
+            }
             while let Some(message) = tx.local.pop_front() {
                 tx.encoded += 1;
                 tx.buffered += 1;
