@@ -2,14 +2,13 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::Arc;
 
 use crate::command::{self, Traffic};
 use crate::header::{COMMAND, Header, MORE};
 use crate::limits::COMMAND_OVERHEAD;
 use crate::mechanism::curve::{MESSAGE_OVERHEAD, Opener};
 use crate::reply_check::ReplyCheck;
-use crate::{Frame, Limits, Message, Properties, ProtocolError, Version};
+use crate::{Frame, Limits, Message, ProtocolError, Version};
 
 /// Bodies from this many octets on may be read straight into their final buffer; see [`Decoder::body`].
 ///
@@ -55,8 +54,6 @@ pub struct Decoder {
     opener: Option<Box<Opener>>,
     /// A frame is what the application gets, as it is: neither replies to check nor boxes to open.
     is_direct: bool,
-    /// Attached to messages of one small frame.
-    properties: Option<Arc<Properties>>,
 }
 
 /// A large body on its way. Holds at most `size` octets.
@@ -104,7 +101,6 @@ impl Decoder {
             ignores_changes: false,
             opener: None,
             is_direct: true,
-            properties: None,
         }
     }
 
@@ -126,15 +122,6 @@ impl Decoder {
     pub fn validate_replies(&mut self) {
         self.replies = Some(ReplyCheck::default());
         self.is_direct = false;
-    }
-
-    /// Attach what is known about the peer to messages while they are made: those of one small frame, of which there may be
-    /// very many. All others are left without.
-    ///
-    /// Attached later, by whoever hands such a message on at once, it costs several times as much: the processor cannot
-    /// read back in one piece what it has just written in two.
-    pub fn attach(&mut self, properties: Arc<Properties>) {
-        self.properties = Some(properties);
     }
 
     /// Decode whole messages from `input` onto the back of `out`, at most `max`; returns the octets
@@ -220,7 +207,7 @@ impl Decoder {
             // processor wait, which cannot read back in one piece what it has just written in several.
             out.push_back(Message::EMPTY_FRAME);
             if let Some(message) = out.back_mut() {
-                message.fill(data, usize::from(*size), self.properties.as_ref());
+                message.fill(data, usize::from(*size));
             }
             rest = &rest[usize::from(*size) + 2..];
         }

@@ -91,10 +91,9 @@ impl Message {
         }
     }
 
-    /// The message of one inline frame that this is becomes the first `len` octets of `data`, with `properties`.
+    /// The message of one inline frame that this is becomes the first `len` octets of `data`.
     #[inline]
-    pub(crate) fn fill(&mut self, data: &[u8; Frame::INLINE_MAX], len: usize, properties: Option<&Arc<Properties>>) {
-        self.properties = properties.map(Arc::clone);
+    pub(crate) fn fill(&mut self, data: &[u8; Frame::INLINE_MAX], len: usize) {
         if let Some(frame) = self.frames.first_mut() {
             frame.set_inline(data, len);
         }

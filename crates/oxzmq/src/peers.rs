@@ -57,7 +57,7 @@ pub(crate) struct Peer {
     pub(crate) far: Arc<dyn FarEnd>,
     /// The routing id that ROUTER shows for it; empty until known.
     pub(crate) routing_id: Bytes,
-    /// Attached to every message received from it that has none yet.
+    /// Attached to every message received from it.
     pub(crate) properties: Option<Arc<Properties>>,
     /// There is somebody behind the queues now (a connection may be down and come back).
     pub(crate) linked: bool,
@@ -382,9 +382,8 @@ impl Peers {
             Some(next) => *message = next,
             None => return self.refill(id) && self.pop(id, message),
         }
-        // Most have them from the decoder.
-        if message.properties().is_none() {
-            message.set_properties(peer.properties.clone());
+        if let Some(properties) = &peer.properties {
+            message.set_properties(Some(Arc::clone(properties)));
         }
         peer.read += 1;
         if peer.read >= peer.report_at {
@@ -400,8 +399,9 @@ impl Peers {
         if peer.conflates
             && let Some(newer) = peer.inbound.take_newer()
         {
+            let properties = message.properties().cloned();
             *message = newer;
-            message.set_properties(peer.properties.clone());
+            message.set_properties(properties);
         }
         if peer.read >= peer.report_every {
             self.report(id);

@@ -222,7 +222,6 @@ impl Worker {
         let Some(session) = session_for(&from) else { return };
         let Some(id) = session.peer() else { return };
         let properties = Arc::new(transport::with_peer_address(&properties, address));
-        decoder.attach(Arc::clone(&properties));
         core.link(id, &peer_routing_id, Some(properties), None);
         if subscribes_to_all && session.queues().1.push_over(Message::subscription(Kind::Subscribe, &b""[..])) {
             core.peer_readable(id);
