@@ -24,6 +24,8 @@ pub enum Case {
     Handshakes,
     /// [`Case::Latency`] through a proxy of ROUTER and DEALER in the other process.
     Proxy,
+    /// One call that waits for so many PULLs, of which the last has a message: microseconds.
+    Poll(usize),
     /// PUSH to PULL at so many messages per second: microseconds from when each was due to its receipt.
     Paced(u64),
 }
@@ -31,7 +33,7 @@ pub enum Case {
 impl Case {
     /// Whether the figure is a time, of which less is better, and not a rate.
     pub fn is_time(self) -> bool {
-        matches!(self, Case::Latency | Case::Flooded | Case::Proxy | Case::Paced(_))
+        matches!(self, Case::Latency | Case::Flooded | Case::Proxy | Case::Poll(_) | Case::Paced(_))
     }
 
     pub fn unit(self) -> &'static str {
@@ -40,6 +42,7 @@ impl Case {
             Case::Router(_) => "requests/s",
             Case::Handshakes => "connections/s",
             Case::Latency | Case::Flooded | Case::Proxy => "us round trip",
+            Case::Poll(_) => "us per call",
             Case::Paced(_) => "us one way",
         }
     }
@@ -62,6 +65,7 @@ impl FromStr for Case {
             ("subscriptions", number) => Case::Subscriptions(number.unwrap_or(100_000)),
             ("handshakes", None) => Case::Handshakes,
             ("proxy", None) => Case::Proxy,
+            ("poll", number) => Case::Poll(number.unwrap_or(100)),
             ("paced", number) => Case::Paced(number.unwrap_or(50_000) as u64),
             _ => bail!("no case `{text}`"),
         })
@@ -79,6 +83,7 @@ impl fmt::Display for Case {
             Case::Subscriptions(count) => write!(f, "subscriptions:{count}"),
             Case::Handshakes => f.write_str("handshakes"),
             Case::Proxy => f.write_str("proxy"),
+            Case::Poll(sockets) => write!(f, "poll:{sockets}"),
             Case::Paced(rate) => write!(f, "paced:{rate}"),
         }
     }

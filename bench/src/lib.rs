@@ -55,6 +55,11 @@ pub trait Kit: Sync {
         bail!("{UNSUPPORTED} a proxy")
     }
 
+    /// Wait until one of `sockets` has a message, many times over, until `enough` says so, which is called after each.
+    fn poll(&self, _sockets: &[Self::Socket], _enough: impl FnMut() -> bool) -> Result<()> {
+        bail!("{UNSUPPORTED} polling")
+    }
+
     /// Called now and then by loops that only send, for runtimes that need a chance to do something else.
     async fn breathe(&self) {}
 }
@@ -131,6 +136,14 @@ impl Job {
 
     pub fn measure(&self) -> Duration {
         Duration::from_secs_f64(self.seconds)
+    }
+
+    /// An endpoint of the same transport to bind as well.
+    pub fn endpoint_of_another(&self, number: usize) -> String {
+        match self.endpoint.strip_prefix("tcp://") {
+            Some(_) => "tcp://127.0.0.1:*".to_owned(),
+            None => format!("{}-{number}", self.endpoint),
+        }
     }
 
     /// A second endpoint beside the first, for cases with two connections.

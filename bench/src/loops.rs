@@ -23,7 +23,7 @@ pub(crate) fn server<K: Kit>(kit: &K, job: &Job, bound: impl FnOnce(String) -> R
     kit.run(async {
         let (kind, peers) = match job.case {
             Case::Throughput | Case::Paced(_) => (Kind::Pull, 1),
-            Case::Latency | Case::Handshakes => (Kind::Rep, 1),
+            Case::Latency | Case::Handshakes | Case::Poll(_) => (Kind::Rep, 1),
             Case::Pubsub(peers) => (Kind::Pub, peers),
             Case::Subscriptions(_) => (Kind::Pub, 1),
             Case::Router(peers) => (Kind::Router, peers),
@@ -55,6 +55,7 @@ pub(crate) fn client<K: Kit>(kit: &K, job: &Job) -> Result<Sample> {
         Case::Pubsub(peers) => kit.run(subscribers(kit, job, peers)),
         Case::Router(peers) => kit.run(dealers(kit, job, peers)),
         Case::Subscriptions(count) => kit.run(subscriptions(kit, job, count)),
+        Case::Poll(sockets) => kit.run(poll(kit, job, sockets)),
         Case::Paced(rate) => kit.run(send_when_due(kit, job, rate)),
         Case::Flooded => std::thread::scope(|scope| {
             scope.spawn(|| report(kit.run(push(kit, second, job))));
@@ -255,6 +256,34 @@ async fn dealers<K: Kit>(kit: &K, job: &Job, peers: usize) -> Result<Sample> {
             _ => {}
         }
     }
+}
+
+/// All in one process: the calls are measured, not the way of a message.
+async fn poll<K: Kit>(kit: &K, job: &Job, sockets: usize) -> Result<Sample> {
+    let mut pulls = Vec::with_capacity(sockets);
+    let mut last = String::new();
+    for number in 0..sockets {
+        let mut pull = kit.open(Kind::Pull, 1)?;
+        last = pull.bind(&job.endpoint_of_another(number)).await?;
+        pulls.push(pull);
+    }
+    let mut push = kit.open(Kind::Push, 1)?;
+    push.connect(&last).await?;
+    push.send(&payload(job.size)).await?;
+    push.flush().await?;
+    let begin = Instant::now();
+    let mut times = Vec::with_capacity(1 << 18);
+    let mut before = begin;
+    kit.poll(&pulls, || {
+        let now = Instant::now();
+        if now - begin > job.warm_up() {
+            times.push((now - before).as_nanos() as u64);
+        }
+        before = now;
+        !times.is_empty() && now - begin > job.warm_up() + job.measure()
+    })?;
+    let total = times.len() as u64;
+    Ok(Sample::times(times, total))
 }
 
 /// As many topics as there are subscriptions, none a prefix of another, in an order that no cache can guess.

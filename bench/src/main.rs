@@ -17,7 +17,7 @@ struct Arguments {
     /// A minute's run: few cases, contenders and rounds. Other options still count.
     #[arg(long)]
     quick: bool,
-    /// Cases, of: throughput, latency, pubsub[:PEERS], router[:PEERS], flooded, subscriptions[:COUNT], handshakes, proxy, paced[:RATE].
+    /// Cases, of: throughput, latency, pubsub[:PEERS], router[:PEERS], flooded, subscriptions[:COUNT], handshakes, proxy, poll[:SOCKETS], paced[:RATE].
     #[arg(long, value_delimiter = ',')]
     cases: Vec<oxzmq_bench::Case>,
     /// Contenders, see `--list`.

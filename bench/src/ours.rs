@@ -48,6 +48,20 @@ impl<const TOKIO: bool> Kit for Oxzmq<TOKIO> {
         Ok(oxzmq::proxy(&router.0, &dealer.0, None)?)
     }
 
+    /// Blocking in either program, as the proxy is.
+    fn poll(&self, sockets: &[OxzmqSocket<TOKIO>], mut enough: impl FnMut() -> bool) -> Result<()> {
+        let mut poller = oxzmq::Poller::new();
+        for (number, socket) in sockets.iter().enumerate() {
+            poller.add(&socket.0, oxzmq::Interest::READABLE, number);
+        }
+        loop {
+            anyhow::ensure!(poller.wait(None)?.len() == 1, "one socket has a message");
+            if enough() {
+                return Ok(());
+            }
+        }
+    }
+
     async fn breathe(&self) {
         if TOKIO {
             tokio::task::yield_now().await;

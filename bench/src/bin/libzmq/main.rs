@@ -46,6 +46,16 @@ impl Kit for Libzmq {
     async fn proxy(&self, router: LibzmqSocket, dealer: LibzmqSocket) -> Result<()> {
         zmq_h::proxy(&router.0, &dealer.0)
     }
+
+    fn poll(&self, sockets: &[LibzmqSocket], mut enough: impl FnMut() -> bool) -> Result<()> {
+        let mut items: Vec<_> = sockets.iter().map(|socket| socket.0.poll_item()).collect();
+        loop {
+            anyhow::ensure!(self.0.poll(&mut items)? == 1, "one socket has a message");
+            if enough() {
+                return Ok(());
+            }
+        }
+    }
 }
 
 impl Socket for LibzmqSocket {

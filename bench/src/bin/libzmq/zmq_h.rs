@@ -7,7 +7,7 @@
 //! * A socket is used by one thread: it is not `Sync`, and not `Send` either.
 //! * A context outlives its sockets, which hold it; contexts are never terminated, because the process ends first.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_short, c_void};
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
@@ -81,6 +81,7 @@ functions! {
     zmq_msg_more(*const Msg) -> c_int;
     zmq_msg_close(*mut Msg) -> c_int;
     zmq_proxy(Pointer, Pointer, Pointer) -> c_int;
+    zmq_poll(*mut PollItem, c_int, c_long) -> c_int;
 }
 
 // From `zmq.h`.
@@ -89,6 +90,17 @@ const ZMQ_SUBSCRIBE: c_int = 6;
 const ZMQ_LINGER: c_int = 17;
 const ZMQ_LAST_ENDPOINT: c_int = 32;
 const ZMQ_SNDMORE: c_int = 2;
+
+const ZMQ_POLLIN: c_short = 1;
+
+/// `zmq_pollitem_t`.
+#[repr(C)]
+pub(crate) struct PollItem {
+    socket: Pointer,
+    fd: c_int,
+    events: c_short,
+    revents: c_short,
+}
 
 pub(crate) struct Context {
     functions: Functions,
@@ -124,6 +136,14 @@ impl Context {
         Ok(socket)
     }
 
+    /// Waits until one of the sockets has a message; returns how many have.
+    pub(crate) fn poll(&self, items: &mut [PollItem]) -> Result<c_int> {
+        // SAFETY: as many items as there are, of sockets that live.
+        let ready = unsafe { (self.functions.zmq_poll)(items.as_mut_ptr(), items.len() as c_int, -1) };
+        self.check(ready, "zmq_poll")?;
+        Ok(ready)
+    }
+
     fn error(&self, doing: &str) -> anyhow::Error {
         let functions = &self.functions;
         // SAFETY: no arguments; `zmq_strerror` returns a static text for any number.
@@ -155,6 +175,11 @@ impl Socket {
             (self.context.functions.zmq_setsockopt)(self.pointer, option, value.as_ptr().cast(), value.len())
         };
         self.context.check(result, "zmq_setsockopt")
+    }
+
+    /// What [`Context::poll`] is to look at. The socket has to outlive it.
+    pub(crate) fn poll_item(&self) -> PollItem {
+        PollItem { socket: self.pointer, fd: 0, events: ZMQ_POLLIN, revents: 0 }
     }
 
     pub(crate) fn subscribe(&self, topic: &[u8]) -> Result<()> {

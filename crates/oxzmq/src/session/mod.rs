@@ -147,6 +147,8 @@ struct Rx {
     controls: Vec<Control>,
     /// The inbound queue is full: reading goes on when it has room.
     paused: bool,
+    /// The last read was of a large body and to its end: the next is probably large, too.
+    expects_large: bool,
     /// Octets read so far, from all connections.
     octets: u64,
 }
@@ -270,6 +272,7 @@ impl Session {
             rx.link = Some(Arc::clone(&link));
             rx.leftover = leftover;
             rx.leftover_start = 0;
+            rx.expects_large = false;
             rx.paused = false;
             if self.announces {
                 rx.batch.push_back(Message::single(Frame::new()));

@@ -16,6 +16,9 @@ use super::{Link, Lost, Next, Rx, STEPS_PER_VISIT, Session, Tx, clock, nanos};
 /// Size of the per-thread buffer that reads go into.
 const READ_BUFFER: usize = 256 * 1024;
 
+/// Read after a large body: enough for the header of the next, and little to copy out of the way of its body.
+const PEEK: usize = 256;
+
 thread_local! {
     static READ: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     static IN_RECEIVE: Cell<bool> = const { Cell::new(false) };
@@ -146,6 +149,8 @@ impl Session {
             rx.octets += got as u64;
             if let Some(decoder) = &mut rx.decoder {
                 decoder.body_received(&mut rx.batch, &mut rx.controls).map_err(Lost::Protocol)?;
+                // Large bodies come in rows.
+                rx.expects_large = !decoder.is_mid_message();
             }
             self.heard();
             let more = self.deliver(rx, wake);
@@ -166,8 +171,9 @@ impl Session {
             buffer.resize(kept + READ_BUFFER, 0);
         }
         buffer[..kept].copy_from_slice(&rx.leftover[rx.leftover_start..]);
-        let space = buffer.len() - kept;
-        let read = received(|| rustix::net::recv(&link.fd, &mut buffer[kept..], RecvFlags::empty()).map(|(n, _)| n))?;
+        let space = if std::mem::take(&mut rx.expects_large) { PEEK } else { buffer.len() - kept };
+        let into = &mut buffer[kept..kept + space];
+        let read = received(|| rustix::net::recv(&link.fd, &mut *into, RecvFlags::empty()).map(|(n, _)| n))?;
         let Some(got) = read else { return Ok(Next::Wait) };
         rx.octets += got as u64;
         let input = &buffer[..kept + got];
