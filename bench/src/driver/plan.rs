@@ -106,7 +106,18 @@ fn contenders(arguments: &crate::Arguments) -> Result<Vec<Contender>> {
 }
 
 fn blocks(arguments: &crate::Arguments) -> Result<Vec<Block>> {
-    let all = ["throughput", "latency", "pubsub", "router", "flooded", "subscriptions", "handshakes", "proxy", "poll", "paced"];
+    let all = [
+        "throughput",
+        "latency",
+        "pubsub",
+        "router",
+        "flooded",
+        "subscriptions",
+        "handshakes",
+        "proxy",
+        "poll",
+        "paced",
+    ];
     let cases = match (&arguments.cases[..], arguments.quick) {
         ([], true) => all[..4].iter().map(|case| case.parse()).collect::<Result<_>>()?,
         ([], false) => all.iter().map(|case| case.parse()).collect::<Result<_>>()?,

@@ -16,6 +16,8 @@ struct Omq {
     exclusive: bool,
 }
 
+// One per process: what it takes on the stack is of no interest.
+#[allow(clippy::large_enum_variant)]
 enum Inner {
     Shared(omq_tokio::Socket),
     /// Before and after it has an endpoint.
@@ -62,10 +64,11 @@ impl Kit for Omq {
 
 impl OmqSocket {
     async fn put(&mut self, message: Message) -> Result<()> {
-        Ok(match &mut self.inner {
-            Inner::Shared(socket) => socket.send(message).await?,
-            Inner::Exclusive(_, socket) => socket.as_mut().context("no endpoint")?.send(&message).await?,
-        })
+        let sent = match &mut self.inner {
+            Inner::Shared(socket) => socket.send(message).await,
+            Inner::Exclusive(_, socket) => socket.as_mut().context("no endpoint")?.send(&message).await,
+        };
+        Ok(sent?)
     }
 
     async fn take(&mut self) -> Result<Message> {

@@ -66,15 +66,16 @@ macro_rules! each {
 
 impl ZeromqSocket {
     async fn put(&mut self, message: ZmqMessage) -> Result<()> {
-        Ok(match self {
-            ZeromqSocket::Push(socket) => socket.send(message).await?,
-            ZeromqSocket::Req(socket) => socket.send(message).await?,
-            ZeromqSocket::Rep(socket) => socket.send(message).await?,
-            ZeromqSocket::Pub(socket) => socket.send(message).await?,
-            ZeromqSocket::Dealer(socket) => socket.send(message).await?,
-            ZeromqSocket::Router(socket) => socket.send(message).await?,
+        let sent = match self {
+            ZeromqSocket::Push(socket) => socket.send(message).await,
+            ZeromqSocket::Req(socket) => socket.send(message).await,
+            ZeromqSocket::Rep(socket) => socket.send(message).await,
+            ZeromqSocket::Pub(socket) => socket.send(message).await,
+            ZeromqSocket::Dealer(socket) => socket.send(message).await,
+            ZeromqSocket::Router(socket) => socket.send(message).await,
             ZeromqSocket::Pull(_) | ZeromqSocket::Sub(_) => bail!("a kind that only receives"),
-        })
+        };
+        Ok(sent?)
     }
 
     async fn take(&mut self) -> Result<ZmqMessage> {

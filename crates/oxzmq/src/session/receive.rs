@@ -171,7 +171,8 @@ impl Session {
             buffer.resize(kept + READ_BUFFER, 0);
         }
         buffer[..kept].copy_from_slice(&rx.leftover[rx.leftover_start..]);
-        let space = if std::mem::take(&mut rx.expects_large) { PEEK } else { buffer.len() - kept };
+        let most = if std::mem::take(&mut rx.expects_large) { PEEK } else { usize::MAX };
+        let space = most.min(buffer.len() - kept);
         let into = &mut buffer[kept..kept + space];
         let read = received(|| rustix::net::recv(&link.fd, &mut *into, RecvFlags::empty()).map(|(n, _)| n))?;
         let Some(got) = read else { return Ok(Next::Wait) };
