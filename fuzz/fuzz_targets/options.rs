@@ -28,6 +28,9 @@ fuzz_target!(|input: &[u8]| {
     if let Ok(text) = std::str::from_utf8(rest) {
         // Without I/O threads, what is parsed goes no further.
         let _ = socket.connect(text);
-        let _ = socket.bind(text);
+        // But a path that is bound exists: it would stay behind.
+        if !text.to_ascii_lowercase().starts_with("ipc:") {
+            let _ = socket.bind(text);
+        }
     }
 });

@@ -11,6 +11,9 @@ const MAX_SMALL: usize = Frame::INLINE_MAX + 2;
 /// Small messages are put together in pieces of so many octets.
 const SMALL_PIECE: usize = 2048;
 
+/// For fewer messages a piece is not worth its making: a request or a reply comes alone.
+const SMALL_FEWEST: usize = 8;
+
 /// Turns messages into bytes, in the form that one connection's version asks for.
 #[derive(Debug)]
 pub struct Encoder {
@@ -58,9 +61,10 @@ impl Encoder {
     }
 
     /// Append as many of `messages`, from the front, as are data of one small frame each, until `out` holds `enough`
-    /// octets; returns how many. What [`Encoder::encode`] does one by one, for the messages of a flood.
+    /// octets (and a little more); returns how many. What [`Encoder::encode`] does one by one, for the messages of a flood:
+    /// a few, or what is sealed, or goes out in the form of ZMTP 1.0, it leaves to that.
     pub fn encode_small(&self, messages: &[Message], out: &mut OutBuf, enough: usize) -> usize {
-        if self.sealer.is_some() || self.version.is_v1() {
+        if self.sealer.is_some() || self.version.is_v1() || messages.len() < SMALL_FEWEST {
             return 0;
         }
         let mut piece = [0; SMALL_PIECE];
@@ -208,6 +212,43 @@ mod tests {
     fn a_message_without_frames_is_one_empty_frame() {
         assert_eq!(encoded(Version::V3_1, Message::new()), [0, 0]);
         assert_eq!(encoded(Version::V1, Message::new()), [1, 0]);
+    }
+
+    #[test]
+    fn small_messages_together_are_what_they_are_one_by_one() {
+        let sizes = || (0..=Frame::INLINE_MAX).cycle().take(500);
+        let messages: Vec<_> = sizes().map(|size| Message::from(vec![size as u8; size])).collect();
+        for version in [Version::V2, Version::V3_0, Version::V3_1] {
+            let one_by_one: Vec<u8> = messages.iter().flat_map(|message| encoded(version, message.clone())).collect();
+            let mut together = OutBuf::new();
+            let encoder = Encoder::new(version);
+            assert_eq!(encoder.encode_small(&messages, &mut together, usize::MAX), messages.len());
+            assert_eq!(together.first_slice(), one_by_one);
+
+            let mut some = OutBuf::new();
+            let count = encoder.encode_small(&messages, &mut some, 3000);
+            assert!((3000..3000 + SMALL_PIECE).contains(&some.len()), "{}", some.len());
+            assert!(one_by_one.starts_with(some.first_slice()));
+            assert_eq!(some.len(), messages[..count].iter().map(|message| message.byte_len() + 2).sum::<usize>());
+        }
+        assert_eq!(Encoder::new(Version::V1).encode_small(&messages, &mut OutBuf::new(), usize::MAX), 0);
+    }
+
+    #[test]
+    fn what_is_no_small_message_ends_those_that_go_together() {
+        let others = [
+            Message::from(vec![1; 39]),
+            Message::from(["a", "b"]),
+            Message::subscription(Kind::Subscribe, "t"),
+            Message::new(),
+        ];
+        for other in others {
+            let mut messages: Vec<_> = (0..10).map(|_| Message::from("small")).collect();
+            messages.insert(7, other);
+            let mut out = OutBuf::new();
+            assert_eq!(Encoder::new(Version::V3_1).encode_small(&messages, &mut out, usize::MAX), 7);
+            assert_eq!(out.len(), 7 * 7);
+        }
     }
 
     #[test]

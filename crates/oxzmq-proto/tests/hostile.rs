@@ -213,6 +213,20 @@ fn a_promise_costs_no_memory() {
 }
 
 #[test]
+fn the_limit_holds_among_many_small_frames_too() {
+    let mut octets = [[0, 2, b'o', b'k']; 50].concat();
+    octets.extend_from_slice(&[0, 11]);
+    octets.extend_from_slice(&[0; 200]);
+    for limits in [
+        Limits { max_frame_size: Some(10), ..Limits::default() },
+        Limits { max_message_size: Some(10), ..Limits::default() },
+    ] {
+        assert!(traffic(limits, &octets).is_err());
+        assert_eq!(traffic(limits, &octets[..200]).unwrap().0.len(), 50);
+    }
+}
+
+#[test]
 fn the_frame_limit_is_exact() {
     let limits = Limits { max_frame_size: Some(10), ..Limits::default() };
     for version in [Version::V1, Version::V2, Version::V3_1] {

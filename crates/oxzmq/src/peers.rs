@@ -399,9 +399,10 @@ impl Peers {
         if peer.conflates
             && let Some(newer) = peer.inbound.take_newer()
         {
-            let properties = message.properties().cloned();
             *message = newer;
-            message.set_properties(properties);
+            if let Some(properties) = &peer.properties {
+                message.set_properties(Some(Arc::clone(properties)));
+            }
         }
         if peer.read >= peer.report_every {
             self.report(id);

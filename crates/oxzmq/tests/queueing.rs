@@ -56,6 +56,26 @@ fn a_busy_sender_does_not_starve_a_quiet_one_over_tcp() {
     assert!(before < 900, "{before} messages went before the quiet one's");
 }
 
+/// What is read for a small message and for a large one is read in different ways.
+#[test]
+fn small_and_large_messages_in_any_order_are_the_right_ones() {
+    let context = TestContext::new();
+    let sizes = [1_000_000, 5, 300, 0, 700_000, 700_000, 38, 39, 65_536, 65_536, 16_384, 16_383, 256, 1, 1_000_000];
+    for transport in TRANSPORTS {
+        let pull = context.socket(SocketType::Pull);
+        let endpoint = pull.bind(&transport.wildcard()).unwrap();
+        let push = context.connected(SocketType::Push, &endpoint);
+        let make = |n: usize| {
+            let body = vec![n as u8; sizes[n % sizes.len()]];
+            if n % 7 == 3 { Message::from([body, vec![1; 3], vec![2; 40_000]]) } else { Message::from(body) }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..120).for_each(|n| push.send(make(n)).unwrap()));
+            (0..120).for_each(|n| assert!(recv(&pull) == make(n), "message {n} over {transport:?}"));
+        });
+    }
+}
+
 #[test]
 fn messages_go_to_idle_peers_in_turn() {
     let context = TestContext::new();

@@ -25,8 +25,9 @@ impl Core {
             match state.alive().and_then(|()| state.pattern_recv(message)) {
                 Ok(true) => {
                     state.spin.count();
-                    if state.peers.has_wakes() {
-                        // This thread is about to read what comes next, as a leader does.
+                    if state.peers.has_wakes() && !matches!(until, Until::Now) {
+                        // This thread is about to read what comes next, as a leader does. One that only looks may wait
+                        // for something else next, and what comes then is not to wait for the lease to run out.
                         self.keep_lease(&mut state);
                     }
                     self.leave(state, waited);
