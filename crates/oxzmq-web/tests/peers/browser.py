@@ -7,7 +7,8 @@ Every page has to load without a word on the console, and to look like something
 directory SHOTS). While the status page is open the worker with that process id is killed: the page has to tell that
 it is gone, and that another one is here. Speaks the DevTools protocol, with nothing but Python's own library.
 """
-import base64, json, os, shutil, signal, socket, struct, subprocess, sys, tempfile, time, urllib.parse, urllib.request, zlib
+import base64, json, os, re, shutil, signal, socket, struct, subprocess, sys, tempfile, threading, urllib.parse
+import urllib.request, zlib
 
 LONG = 30
 
@@ -18,7 +19,7 @@ class Tab:
     def __init__(self, port):
         request = urllib.request.Request(f"http://127.0.0.1:{port}/json/new", method="PUT")
         address = urllib.parse.urlsplit(json.load(urllib.request.urlopen(request, timeout=LONG))["webSocketDebuggerUrl"])
-        self.socket = socket.create_connection((address.hostname, address.port), timeout=LONG)
+        self.socket = socket.create_connection((address.hostname, address.port), timeout=2 * LONG)
         key = base64.b64encode(os.urandom(16)).decode()
         self.socket.sendall(
             f"GET {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -42,7 +43,7 @@ class Tab:
                 if "error" in answer:
                     raise SystemExit(f"{method}: {answer['error']}")
                 return answer["result"]
-            self.event(answer.get("method"), answer.get("params", {}))
+            self.event(answer)
 
     def receive(self):
         message = b""
@@ -56,7 +57,8 @@ class Tab:
             if first & 0x80:
                 return json.loads(message)
 
-    def event(self, method, params):
+    def event(self, message):
+        method, params = message.get("method"), message.get("params", {})
         if method == "Page.loadEventFired":
             self.loaded = True
         elif method == "Runtime.exceptionThrown":
@@ -71,18 +73,26 @@ class Tab:
     def visit(self, address):
         self.loaded = False
         self.call("Page.navigate", url=address)
-        self.until(lambda: self.loaded, f"{address} does not load")
+        try:
+            while not self.loaded:
+                self.event(self.receive())
+        except TimeoutError:
+            raise SystemExit(f"{address} does not load")
 
     def ask(self, expression):
-        return self.call("Runtime.evaluate", expression=expression)["result"].get("value")
+        return self.call("Runtime.evaluate", expression=expression, awaitPromise=True)["result"].get("value")
 
-    def until(self, condition, what):
-        end = time.time() + LONG
-        while not condition():
-            if time.time() > end:
-                raise SystemExit(f"{what}; the page reads:\n{self.ask('document.body.innerText')}")
-            self.ask("0")
-            time.sleep(0.05)
+    def reads(self, text, otherwise):
+        """Waits until the page has the text, which the page itself notices."""
+        seen = self.ask("""new Promise(done => {
+            const look = () => document.body.innerText.includes(%s) && (changes.disconnect(), done(true));
+            const changes = new MutationObserver(look);
+            changes.observe(document, {subtree: true, childList: true, characterData: true, attributes: true});
+            setTimeout(() => done(false), %d);
+            look();
+        })""" % (json.dumps(text), LONG * 1000))
+        if not seen:
+            raise SystemExit(f"{otherwise}; the page reads:\n{self.ask('document.body.innerText')}")
 
     def shot(self, path):
         picture = base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
@@ -97,30 +107,36 @@ class Tab:
             raise SystemExit(f"{path} is an empty picture")
 
 
+def port_of(browser):
+    """The port it says that it listens on. What it says afterwards is read as well, so that it can go on talking."""
+    patience = threading.Timer(LONG, browser.kill)
+    patience.start()
+    for line in browser.stderr:
+        if found := re.search(rb"listening on ws://[^/]*:(\d+)/", line):
+            patience.cancel()
+            threading.Thread(target=browser.stderr.read, daemon=True).start()
+            return int(found[1])
+    raise SystemExit("the browser does not start")
+
+
 def main(chromium, site, status, worker, shots):
     profile = tempfile.mkdtemp(prefix="oxzmq-browser-")
     browser = subprocess.Popen(
         [chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", "--window-size=1100,900",
-         "--no-first-run", f"--user-data-dir={profile}", "about:blank"], stderr=subprocess.DEVNULL)
+         "--no-first-run", f"--user-data-dir={profile}", "about:blank"], stderr=subprocess.PIPE)
     try:
-        announcement, end = os.path.join(profile, "DevToolsActivePort"), time.time() + LONG
-        while not os.path.exists(announcement) or not open(announcement).read().strip():
-            if time.time() > end:
-                raise SystemExit("the browser does not start")
-            time.sleep(0.05)
-        tab = Tab(int(open(announcement).readline()))
+        tab = Tab(port_of(browser))
         tab.visit(site)
         tab.shot(os.path.join(shots, "site.png"))
         links = json.loads(tab.ask("JSON.stringify([...new Set([...document.links].map(l => l.href))])"))
         for link in [link for link in links if link.startswith(site)]:
             tab.visit(link)
         tab.visit(status)
-        reads = lambda text: lambda: text in tab.ask("document.body.innerText")
-        tab.until(reads("at work"), "no worker is at work")
+        tab.reads("at work", "no worker is at work")
         tab.shot(os.path.join(shots, "status.png"))
         os.kill(int(worker), signal.SIGKILL)
-        tab.until(reads(f"(process {worker}) is gone"), "the page does not tell that a worker died")
-        tab.until(reads("is here"), "the page does not tell that another one came")
+        tab.reads(f"(process {worker}) is gone", "the page does not tell that a worker died")
+        tab.reads("is here", "the page does not tell that another one came")
         tab.call("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)
         tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
         tab.shot(os.path.join(shots, "phone.png"))
