@@ -47,9 +47,13 @@ impl Msg {
     }
 
     /// One part of a received message.
-    pub(crate) fn received(frame: Frame, of: &Origin, more: bool) -> Self {
+    pub(crate) fn received(frame: Frame, of: Origin, more: bool) -> Self {
         let state = if more { MAGIC | MORE } else { MAGIC };
-        Msg { frame, properties: of.properties.clone(), extra: None, routing_id: of.routing_id, state }
+        Msg { frame, properties: of.properties, extra: None, routing_id: of.routing_id, state }
+    }
+
+    pub(crate) fn octets(&self) -> &[u8] {
+        &self.frame
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -61,13 +65,25 @@ impl Msg {
         std::mem::replace(self, Msg::new(Frame::new()))
     }
 
-    /// The frame, and what SERVER, PEER and RADIO want to know besides.
-    pub(crate) fn into_parts(self) -> (Frame, u32, Option<CString>) {
-        (self.frame, self.routing_id, self.extra.and_then(|extra| extra.group))
+    /// The frame as a message, with what SERVER, PEER and RADIO want to know besides.
+    pub(crate) fn into_message(self) -> Message {
+        let mut message = Message::single(self.frame);
+        message.set_routing_id(self.routing_id);
+        if let Some(group) = self.extra.and_then(|extra| extra.group) {
+            message.set_group(group.into_bytes());
+        }
+        message
     }
 
-    /// The opposite of [`Msg::into_parts`]: a message that could not be sent.
-    pub(crate) fn from_parts(frame: Frame, routing_id: u32, group: Option<CString>) -> Self {
+    /// The opposite of [`Msg::into_message`]: a message that could not be sent.
+    pub(crate) fn from_message(mut message: Message) -> Self {
+        let group = message.group();
+        let group = (!group.is_empty()).then(|| CString::new(group).ok()).flatten();
+        let routing_id = message.routing_id();
+        Msg::from_parts(message.pop_front().unwrap_or_default(), routing_id, group)
+    }
+
+    fn from_parts(frame: Frame, routing_id: u32, group: Option<CString>) -> Self {
         let extra = group.map(|group| Box::new(Extra { group: Some(group), properties: Vec::new() }));
         Msg { routing_id, extra, ..Msg::new(frame) }
     }
@@ -87,14 +103,8 @@ impl Msg {
 /// What the parts of one received message have in common.
 #[derive(Clone, Default)]
 pub(crate) struct Origin {
-    properties: Option<Arc<Properties>>,
-    routing_id: u32,
-}
-
-impl Origin {
-    pub(crate) fn of(message: &Message) -> Self {
-        Origin { properties: message.properties().cloned(), routing_id: message.routing_id() }
-    }
+    pub(crate) properties: Option<Arc<Properties>>,
+    pub(crate) routing_id: u32,
 }
 
 /// The message behind a pointer from C.

@@ -1,13 +1,12 @@
 //! Sending and receiving, one part at a time.
 
-use std::ffi::{CString, c_void};
+use std::ffi::c_void;
 use std::sync::atomic::Ordering::Relaxed;
 
 use libc::{c_int, iovec, size_t};
-use oxzmq::{ErrorKind, Frame, IntoFrames, Message, SocketType};
+use oxzmq::{ErrorKind, IntoFrames, Message, SocketType};
 
 use crate::guard::{self, Errno, Result};
-use crate::handle::Use;
 use crate::message::{Msg, Origin, constant, octets, valid};
 use crate::socket::{Socket, used};
 
@@ -21,22 +20,19 @@ pub(crate) struct Rest {
     origin: Origin,
 }
 
-/// What is to be sent, and comes back when it is not.
-type Part = (Frame, u32, Option<CString>);
-
 /// Lengths are returned as ints.
 fn length(length: usize) -> c_int {
     c_int::try_from(length).unwrap_or(c_int::MAX)
 }
 
 impl Socket {
-    fn send_part(&self, part: Part, flags: c_int) -> Result<(), (Errno, Part)> {
+    /// Sends a message of one frame or makes it a part of what is sent later. After an error it is as it was.
+    fn send_part(&self, part: &mut Message, flags: c_int) -> Result<()> {
         let more = flags & SNDMORE != 0;
         let result = if more || self.begun.load(Relaxed) {
             self.send_one_of_several(part, flags, more)
         } else {
-            let message = message(part);
-            self.send_message(message, flags).map_err(|(errno, mut message)| (errno, part_of(&mut message)))
+            self.send_message(part, flags)
         };
         if result.is_err() {
             self.rearm();
@@ -44,18 +40,15 @@ impl Socket {
         result
     }
 
-    fn send_message(&self, message: Message, flags: c_int) -> Result<(), (Errno, Message)> {
-        let sent = if flags & DONTWAIT != 0 { self.inner.try_send(message) } else { self.inner.send(message) };
-        sent.map_err(|error| {
-            let (error, message) = error.into_parts();
-            (error.into(), message)
-        })
+    #[inline]
+    fn send_message(&self, message: &mut Message, flags: c_int) -> Result<()> {
+        Ok(self.inner.send_in_place(message, flags & DONTWAIT == 0)?)
     }
 
     /// The whole message is sent with its last part. The first one is refused when it could not be sent now, so
     /// that a program learns of it when it would from libzmq.
     #[cold]
-    fn send_one_of_several(&self, part: Part, flags: c_int, more: bool) -> Result<(), (Errno, Part)> {
+    fn send_one_of_several(&self, part: &mut Message, flags: c_int, more: bool) -> Result<()> {
         use SocketType::{Channel, Client, Gather, Peer, Pull, Radio, Scatter, Server, Sub};
         let mut parts = self.parts.lock();
         if parts.is_empty() {
@@ -70,61 +63,96 @@ impl Socket {
                 },
             };
             if let Some(errno) = refused {
-                return Err((Errno(errno), part));
+                return Err(Errno(errno));
             }
         }
+        parts.push_back(part.pop_back().unwrap_or_default());
         if more {
-            parts.push_back(part.0);
             self.begun.store(true, Relaxed);
             return Ok(());
         }
-        let mut message = std::mem::take(&mut *parts);
-        message.push_back(part.0);
-        match self.send_message(message, flags) {
-            Ok(()) => {
-                self.begun.store(false, Relaxed);
-                Ok(())
-            }
-            Err((errno, mut message)) => {
-                let last = message.pop_back().unwrap_or_default();
+        let sent = self.send_message(&mut parts, flags);
+        match sent {
+            Err(errno) => {
+                part.push_back(parts.pop_back().unwrap_or_default());
                 // Where waiting helps, the last part can be sent again. Otherwise nothing is left of the message.
-                if errno.0 == libc::EAGAIN {
-                    *parts = message;
-                } else {
+                if errno.0 != libc::EAGAIN {
+                    parts.clear();
                     self.begun.store(false, Relaxed);
                 }
-                Err((errno, (last, part.1, part.2)))
             }
+            Ok(()) => self.begun.store(false, Relaxed),
         }
+        sent
     }
 
-    fn recv_part(&self, flags: c_int) -> Result<Msg> {
-        if self.more.load(Relaxed) {
-            let mut rest = self.rest.lock();
-            if let Some(frame) = rest.frames.as_mut().and_then(Iterator::next) {
-                let more = rest.frames.as_ref().is_some_and(|frames| frames.len() > 0);
-                self.more.store(more, Relaxed);
-                return Ok(Msg::received(frame, &rest.origin, more));
-            }
+    /// The next part. If it is to be `bare`, it need not tell where it is from.
+    fn recv_part(&self, flags: c_int, bare: bool) -> Result<Msg> {
+        if self.more.load(Relaxed)
+            && let Some(part) = self.next_of_several()
+        {
+            return Ok(part);
         }
-        let received = if flags & DONTWAIT != 0 { self.inner.try_recv() } else { self.inner.recv() };
-        let message = received.inspect_err(|error| {
-            if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
-                self.rearm();
+        let mut message = Message::new();
+        self.recv_message(&mut message, flags, bare)?;
+        Ok(self.first_part(message))
+    }
+
+    /// The same, of which only the octets are wanted: calls `copy` with them.
+    #[inline]
+    fn recv_octets(&self, flags: c_int, copy: impl FnOnce(&[u8])) -> Result<usize> {
+        let mut message = Message::new();
+        let part = if self.more.load(Relaxed) {
+            self.recv_part(flags, true)?
+        } else {
+            self.recv_message(&mut message, flags, true)?;
+            if let [frame] = message.frames() {
+                copy(frame);
+                let length = frame.len();
+                message.discard();
+                return Ok(length);
             }
-        })?;
-        let origin = Origin::of(&message);
+            self.first_part(message)
+        };
+        copy(part.octets());
+        Ok(part.len())
+    }
+
+    #[inline]
+    fn recv_message(&self, message: &mut Message, flags: c_int, bare: bool) -> Result<()> {
+        self.inner.recv_in_place(message, flags & DONTWAIT == 0, bare).map_err(|error| self.not_received(&error))
+    }
+
+    #[cold]
+    fn not_received(&self, error: &oxzmq::Error) -> Errno {
+        if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
+            self.rearm();
+        }
+        Errno(error.errno())
+    }
+
+    /// A message's only part, or the first one: the others are kept for the next calls.
+    fn first_part(&self, mut message: Message) -> Msg {
+        let origin = Origin { routing_id: message.routing_id(), properties: message.take_properties() };
+        if message.len() <= 1 {
+            self.more.store(false, Relaxed);
+            return Msg::received(message.pop_back().unwrap_or_default(), origin, false);
+        }
         let mut frames = message.into_frames();
-        let frame = frames.next().unwrap_or_default();
+        let first = Msg::received(frames.next().unwrap_or_default(), origin.clone(), true);
+        *self.rest.lock() = Rest { frames: Some(frames), origin };
+        self.more.store(true, Relaxed);
+        first
+    }
+
+    #[cold]
+    fn next_of_several(&self) -> Option<Msg> {
+        let mut rest = self.rest.lock();
+        let Rest { frames: Some(frames), origin } = &mut *rest else { return None };
+        let frame = frames.next()?;
         let more = frames.len() > 0;
-        let part = Msg::received(frame, &origin, more);
-        if more {
-            *self.rest.lock() = Rest { frames: Some(frames), origin };
-        }
-        if self.more.load(Relaxed) != more {
-            self.more.store(more, Relaxed);
-        }
-        Ok(part)
+        self.more.store(more, Relaxed);
+        Some(Msg::received(frame, origin.clone(), more))
     }
 
     /// A call found nothing to do: from now on `ZMQ_FD` tells of the next change.
@@ -139,27 +167,11 @@ impl Socket {
     }
 }
 
-fn message((frame, routing_id, group): Part) -> Message {
-    let mut message = Message::single(frame);
-    if routing_id != 0 {
-        message.set_routing_id(routing_id);
-    }
-    if let Some(group) = group {
-        message.set_group(group.into_bytes());
-    }
-    message
-}
-
-fn part_of(message: &mut Message) -> Part {
-    let routing_id = message.routing_id();
-    let group = message.group();
-    let group = (!group.is_empty()).then(|| CString::new(group).ok()).flatten();
-    (message.pop_front().unwrap_or_default(), routing_id, group)
-}
-
-fn send_frame(socket: &Use<Socket>, frame: Frame, flags: c_int) -> Result<c_int> {
-    let sent = length(frame.len());
-    socket.send_part((frame, 0, None), flags).map_err(|(errno, _)| errno)?;
+#[inline]
+fn send_only(socket: &Socket, mut part: Message, flags: c_int) -> Result<c_int> {
+    let sent = length(part.byte_len());
+    socket.send_part(&mut part, flags)?;
+    part.discard();
     Ok(sent)
 }
 
@@ -169,7 +181,7 @@ pub unsafe extern "C" fn zmq_send(socket: *mut c_void, data: *const c_void, size
     guard::call(-1, || {
         let socket = used(socket)?;
         // SAFETY: the caller gives so many octets.
-        send_frame(&socket, Frame::copy_from_slice(unsafe { octets(data, size)? }), flags)
+        send_only(&socket, Message::from(unsafe { octets(data, size)? }), flags)
     })
 }
 
@@ -179,7 +191,7 @@ pub unsafe extern "C" fn zmq_send_const(socket: *mut c_void, data: *const c_void
     guard::call(-1, || {
         let socket = used(socket)?;
         // SAFETY: the caller gives octets that stay for ever.
-        send_frame(&socket, unsafe { constant(data, size)? }, flags)
+        send_only(&socket, Message::single(unsafe { constant(data, size)? }), flags)
     })
 }
 
@@ -191,13 +203,12 @@ pub unsafe extern "C" fn zmq_msg_send(message: *mut Msg, socket: *mut c_void, fl
         // SAFETY: the caller gives a `zmq_msg_t`.
         let message = unsafe { valid(message)? };
         let sent = length(message.len());
-        match socket.send_part(message.take().into_parts(), flags) {
-            Ok(()) => Ok(sent),
-            Err((errno, (frame, routing_id, group))) => {
-                *message = Msg::from_parts(frame, routing_id, group);
-                Err(errno)
-            }
+        let mut part = message.take().into_message();
+        let result = socket.send_part(&mut part, flags);
+        if result.is_err() {
+            *message = Msg::from_message(part);
         }
+        result.map(|()| sent)
     })
 }
 
@@ -216,14 +227,14 @@ pub unsafe extern "C" fn zmq_recv(socket: *mut c_void, data: *mut c_void, size: 
         if data.is_null() && size > 0 {
             return Err(Errno(libc::EFAULT));
         }
-        let part = socket.recv_part(flags)?;
-        let (frame, ..) = part.into_parts();
-        let kept = frame.len().min(size);
-        if kept > 0 {
-            // SAFETY: the caller gives room for `size` octets.
-            unsafe { data.cast::<u8>().copy_from_nonoverlapping(frame.as_slice().as_ptr(), kept) };
-        }
-        Ok(length(frame.len()))
+        let received = socket.recv_octets(flags, |octets| {
+            let kept = octets.len().min(size);
+            if kept > 0 {
+                // SAFETY: the caller gives room for `size` octets.
+                unsafe { data.cast::<u8>().copy_from_nonoverlapping(octets.as_ptr(), kept) };
+            }
+        });
+        received.map(length)
     })
 }
 
@@ -234,7 +245,7 @@ pub unsafe extern "C" fn zmq_msg_recv(message: *mut Msg, socket: *mut c_void, fl
         let socket = used(socket)?;
         // SAFETY: the caller gives a `zmq_msg_t`.
         let message = unsafe { valid(message)? };
-        *message = socket.recv_part(flags)?;
+        *message = socket.recv_part(flags, false)?;
         Ok(length(message.len()))
     })
 }
@@ -261,7 +272,7 @@ pub unsafe extern "C" fn zmq_sendiov(socket: *mut c_void, parts: *mut iovec, cou
             let part = unsafe { &*parts.add(index) };
             // SAFETY: as above.
             let body = unsafe { octets(part.iov_base, part.iov_len)? };
-            sent = send_frame(&socket, Frame::copy_from_slice(body), flags)?;
+            sent = send_only(&socket, Message::from(body), flags)?;
         }
         Ok(sent)
     })
@@ -284,16 +295,17 @@ pub unsafe extern "C" fn zmq_recviov(
         // SAFETY: as above.
         let room = unsafe { std::mem::replace(&mut *count, 0) };
         for index in 0..room {
-            let (frame, ..) = socket.recv_part(flags)?.into_parts();
+            let part = socket.recv_part(flags, true)?;
+            let octets = part.octets();
             // SAFETY: at least one octet, so that NULL means that there is no memory.
-            let body = unsafe { libc::malloc(frame.len().max(1)) };
+            let body = unsafe { libc::malloc(octets.len().max(1)) };
             if body.is_null() {
                 return Err(Errno(libc::ENOMEM));
             }
             // SAFETY: so much was allocated, and the caller gives so many elements.
             unsafe {
-                body.cast::<u8>().copy_from_nonoverlapping(frame.as_slice().as_ptr(), frame.len());
-                parts.add(index).write(iovec { iov_base: body, iov_len: frame.len() });
+                body.cast::<u8>().copy_from_nonoverlapping(octets.as_ptr(), octets.len());
+                parts.add(index).write(iovec { iov_base: body, iov_len: octets.len() });
                 *count = index + 1;
             }
             if !socket.more.load(Relaxed) {

@@ -215,6 +215,12 @@ impl Message {
         self.properties.as_ref()
     }
 
+    /// What is known about the peer that sent it, taken from it.
+    #[inline]
+    pub fn take_properties(&mut self) -> Option<Arc<Properties>> {
+        self.properties.take()
+    }
+
     /// Set what is known about the sender.
     #[inline]
     pub fn set_properties(&mut self, properties: Option<Arc<Properties>>) {
@@ -245,6 +251,26 @@ impl Message {
     /// is forgotten.
     pub fn set_group(&mut self, group: impl Into<Bytes>) {
         self.properties = Some(Arc::new(Properties::new().with_group(group)));
+    }
+
+    /// Takes this message's place.
+    #[inline]
+    pub fn replace_by(&mut self, next: Message) {
+        std::mem::replace(self, next).discard();
+    }
+
+    /// Drops it. One that has nothing but octets inside itself, as most have, needs none of the calls that dropping
+    /// any other takes.
+    #[inline]
+    pub fn discard(self) {
+        let inside = match &self.frames[..] {
+            [] => true,
+            [frame] => frame.is_inline(),
+            _ => false,
+        };
+        if inside && !self.frames.spilled() && self.properties.is_none() {
+            std::mem::forget(self);
+        }
     }
 
     /// The octets: of the frame if it is the only one (without a copy if it is large), else of all

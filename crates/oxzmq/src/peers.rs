@@ -195,6 +195,8 @@ pub(crate) struct Peers {
     pub(crate) drops: Drops,
     /// Something has happened that those who watch the socket are to look at.
     pub(crate) news: bool,
+    /// Who receives just now does not ask whom a message of one frame is from: to have it told takes its time.
+    pub(crate) bare: bool,
 }
 
 /// Messages that a socket has dropped, by what was the matter; see [`SocketStats`](crate::SocketStats).
@@ -241,6 +243,7 @@ impl Peers {
             options,
             drops: Drops::default(),
             news: false,
+            bare: false,
         }
     }
 
@@ -377,12 +380,15 @@ impl Peers {
     /// nothing left is removed.
     #[inline]
     pub(crate) fn pop(&mut self, id: PeerId, message: &mut Message) -> bool {
+        let bare = self.bare;
         let Some(peer) = self.get_mut(id) else { return false };
         match peer.inbox.pop_front() {
-            Some(next) => *message = next,
+            Some(next) => message.replace_by(next),
             None => return self.refill(id) && self.pop(id, message),
         }
-        if let Some(properties) = &peer.properties {
+        if !(bare && message.len() == 1)
+            && let Some(properties) = &peer.properties
+        {
             message.set_properties(Some(Arc::clone(properties)));
         }
         peer.read += 1;

@@ -235,7 +235,23 @@ impl Socket {
     #[inline]
     fn recv_until(&self, until: Until) -> Result<Message> {
         let mut message = Message::new();
-        self.core.recv(&mut message, until).map(|()| message)
+        self.core.recv(&mut message, until, false).map(|()| message)
+    }
+
+    /// [`Socket::send`], or [`Socket::try_send`] unless it may `wait`, without moving the message, which after an error
+    /// is as it was and else is empty. What the C API is made of.
+    #[doc(hidden)]
+    #[inline]
+    pub fn send_in_place(&self, message: &mut Message, wait: bool) -> Result<()> {
+        self.core.send(message, if wait { Until::Option } else { Until::Now })
+    }
+
+    /// [`Socket::recv`], or [`Socket::try_recv`] unless it may `wait`, in place of `message`. If it is to be
+    /// `bare`, one frame alone may come without [properties](Message::properties).
+    #[doc(hidden)]
+    #[inline]
+    pub fn recv_in_place(&self, message: &mut Message, wait: bool, bare: bool) -> Result<()> {
+        self.core.recv(message, if wait { Until::Option } else { Until::Now }, bare)
     }
 
     /// Sends a message without blocking the thread. The timeouts do not apply; use the runtime's.

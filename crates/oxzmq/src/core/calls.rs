@@ -16,13 +16,14 @@ use crate::session::clock;
 use crate::wakers::Ticket;
 
 impl Core {
-    /// Receives one message in place of `message`.
-    pub(crate) fn recv(self: &Arc<Self>, message: &mut Message, mut until: Until) -> Result<()> {
+    /// Receives one message in place of `message`; one frame alone without the properties
+    /// of the peer it is from if it is to be `bare`.
+    pub(crate) fn recv(self: &Arc<Self>, message: &mut Message, mut until: Until, bare: bool) -> Result<()> {
         let mut state = self.state.lock();
         let mut waited = false;
         let mut polled = false;
         loop {
-            match state.alive().and_then(|()| state.pattern_recv(message)) {
+            match state.alive().and_then(|()| state.pattern_recv(message, bare)) {
                 Ok(true) => {
                     state.spin.count();
                     if state.peers.has_wakes() && !matches!(until, Until::Now) {
@@ -145,7 +146,7 @@ impl Core {
                 return Some(Err(error));
             }
             let mut message = Message::new();
-            let got = state.pattern_recv(&mut message);
+            let got = state.pattern_recv(&mut message, false);
             if matches!(got, Ok(false)) {
                 let Some(work) = state.take_work() else {
                     state.recv_wakers.register(ticket.get_or_insert_with(Ticket::new), waker);

@@ -375,8 +375,11 @@ impl State {
     }
 
     #[inline]
-    fn pattern_recv(&mut self, message: &mut Message) -> Result<bool> {
-        self.pattern.recv(&mut self.peers, message)
+    fn pattern_recv(&mut self, message: &mut Message, bare: bool) -> Result<bool> {
+        self.peers.bare = bare;
+        let received = self.pattern.recv(&mut self.peers, message);
+        self.peers.bare = false;
+        received
     }
 
     #[inline]

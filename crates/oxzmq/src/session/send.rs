@@ -150,7 +150,7 @@ impl Session {
             }
             if let Some(encoder) = &tx.encoder {
                 let small = encoder.encode_small(tx.local.as_slices().0, &mut tx.out, WRITE_BATCH);
-                tx.local.drain(..small);
+                tx.local.drain(..small).for_each(Message::discard);
                 tx.encoded += small;
                 tx.buffered += small as u64;
                 if tx.out.len() >= WRITE_BATCH {
