@@ -5,7 +5,6 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ffi::{CStr, CString, c_void};
-use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -86,6 +85,37 @@ impl Msg {
     fn from_parts(frame: Frame, routing_id: u32, group: Option<CString>) -> Self {
         let extra = group.map(|group| Box::new(Extra { group: Some(group), properties: Vec::new() }));
         Msg { routing_id, extra, ..Msg::new(frame) }
+    }
+
+    /// The only part of a received message takes this message's place. What is small is moved but once.
+    #[inline]
+    pub(crate) fn receive_only(&mut self, mut message: Message) {
+        match message.frames_mut() {
+            [frame] => std::mem::swap(&mut self.frame, frame),
+            _ => self.frame = Frame::new(),
+        }
+        if self.extra.is_some() {
+            self.extra = None;
+        }
+        self.properties = message.take_properties();
+        self.routing_id = message.routing_id();
+        self.state = MAGIC;
+        message.discard();
+    }
+
+    /// Takes this message's place.
+    #[inline]
+    pub(crate) fn replace_by(&mut self, next: Msg) {
+        std::mem::replace(self, next).discard();
+    }
+
+    /// Drops it; a message that has nothing but octets inside itself, as most have, without the calls that it takes to
+    /// find that out for each of its parts.
+    #[inline]
+    fn discard(self) {
+        if self.frame.is_inline() && self.properties.is_none() && self.extra.is_none() {
+            std::mem::forget(self);
+        }
     }
 
     fn extra(&mut self) -> &mut Extra {
@@ -294,10 +324,10 @@ pub unsafe extern "C" fn zmq_msg_close(message: *mut Msg) -> c_int {
     guard::status(|| {
         // SAFETY: the caller gives a `zmq_msg_t`.
         let message = unsafe { valid(message)? };
-        let content = ManuallyDrop::new(message.take());
+        let content = message.take();
         // `take` has left an empty message, which owns nothing.
         message.state = 0;
-        drop(ManuallyDrop::into_inner(content));
+        content.discard();
         Ok(())
     })
 }
@@ -312,7 +342,7 @@ pub unsafe extern "C" fn zmq_msg_move(to: *mut Msg, from: *mut Msg) -> c_int {
         }
         // SAFETY: the caller gives two messages, and they are not the same.
         let (to, from) = unsafe { (valid(to)?, valid(from)?) };
-        *to = from.take();
+        to.replace_by(from.take());
         Ok(())
     })
 }

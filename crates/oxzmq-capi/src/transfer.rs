@@ -98,6 +98,23 @@ impl Socket {
         Ok(self.first_part(message))
     }
 
+    /// The same, in place of `part`, which after an error is as it was.
+    #[inline]
+    fn recv_in_place(&self, part: &mut Msg, flags: c_int) -> Result<()> {
+        if self.more.load(Relaxed) {
+            part.replace_by(self.recv_part(flags, false)?);
+            return Ok(());
+        }
+        let mut message = Message::new();
+        self.recv_message(&mut message, flags, false)?;
+        if message.len() > 1 {
+            part.replace_by(self.first_part(message));
+        } else {
+            part.receive_only(message);
+        }
+        Ok(())
+    }
+
     /// The same, of which only the octets are wanted: calls `copy` with them.
     #[inline]
     fn recv_octets(&self, flags: c_int, copy: impl FnOnce(&[u8])) -> Result<usize> {
@@ -132,6 +149,7 @@ impl Socket {
     }
 
     /// A message's only part, or the first one: the others are kept for the next calls.
+    #[cold]
     fn first_part(&self, mut message: Message) -> Msg {
         let origin = Origin { routing_id: message.routing_id(), properties: message.take_properties() };
         if message.len() <= 1 {
@@ -206,7 +224,7 @@ pub unsafe extern "C" fn zmq_msg_send(message: *mut Msg, socket: *mut c_void, fl
         let mut part = message.take().into_message();
         let result = socket.send_part(&mut part, flags);
         if result.is_err() {
-            *message = Msg::from_message(part);
+            message.replace_by(Msg::from_message(part));
         }
         result.map(|()| sent)
     })
@@ -245,7 +263,7 @@ pub unsafe extern "C" fn zmq_msg_recv(message: *mut Msg, socket: *mut c_void, fl
         let socket = used(socket)?;
         // SAFETY: the caller gives a `zmq_msg_t`.
         let message = unsafe { valid(message)? };
-        *message = socket.recv_part(flags, false)?;
+        socket.recv_in_place(message, flags)?;
         Ok(length(message.len()))
     })
 }

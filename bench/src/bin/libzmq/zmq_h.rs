@@ -72,6 +72,7 @@ functions! {
     zmq_bind(Pointer, *const c_char) -> c_int;
     zmq_connect(Pointer, *const c_char) -> c_int;
     zmq_send(Pointer, *const c_void, usize, c_int) -> c_int;
+    zmq_recv(Pointer, *mut c_void, usize, c_int) -> c_int;
     zmq_msg_init(*mut Msg) -> c_int;
     zmq_msg_init_data(*mut Msg, Pointer, usize, Option<unsafe extern "C" fn(Pointer, Pointer)>, Pointer) -> c_int;
     zmq_msg_send(*mut Msg, Pointer, c_int) -> c_int;
@@ -238,6 +239,14 @@ impl Socket {
         // SAFETY: a valid socket and an initialised message, which is empty afterwards.
         let result = unsafe { (self.context.functions.zmq_msg_send)(&raw mut message.msg, self.pointer, flags) };
         self.context.check(result, "zmq_msg_send")
+    }
+
+    /// Copies as much of a message as there is room for. The result is how long it was.
+    pub(crate) fn recv_copied(&self, room: &mut [u8]) -> Result<usize> {
+        // SAFETY: a valid socket and room for so many octets.
+        let size = unsafe { (self.context.functions.zmq_recv)(self.pointer, room.as_mut_ptr().cast(), room.len(), 0) };
+        self.context.check(size, "zmq_recv")?;
+        Ok(size as usize) // not negative
     }
 
     pub(crate) fn recv(&self) -> Result<Message<'_>> {
