@@ -91,6 +91,12 @@ impl Message {
         }
     }
 
+    /// The length of the only frame, if this is data of one that is kept inside it.
+    #[inline]
+    pub fn small_len(&self) -> Option<usize> {
+        self.small().map(|(_, len)| len)
+    }
+
     /// The message of one inline frame that this is becomes the first `len` octets of `data`.
     #[inline]
     pub(crate) fn fill(&mut self, data: &[u8; Frame::INLINE_MAX], len: usize) {

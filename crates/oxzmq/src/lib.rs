@@ -66,6 +66,7 @@ mod security;
 mod session;
 mod socket;
 mod socks;
+mod stage;
 mod sync;
 mod sys;
 mod transport;

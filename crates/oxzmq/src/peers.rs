@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 use crate::options::Options;
 use crate::peer_info::Description;
 use crate::queue::{Push, Queue};
+use crate::stage::Stage;
 
 /// What is at the far end of a peer's queues: one connection, or the other socket of an inproc pair.
 pub(crate) trait FarEnd: Send + Sync {
@@ -88,6 +89,7 @@ pub(crate) struct Peer {
     report_at: usize,
     /// Messages for it that were dropped because its queue was full.
     pub(crate) dropped: u64,
+    stage: Stage,
 }
 
 impl Peer {
@@ -114,7 +116,23 @@ impl Peer {
             report_every: report_every(recv_capacity),
             report_at: if conflates { 0 } else { report_every(recv_capacity) },
             dropped: 0,
+            stage: Stage::default(),
         }
+    }
+
+    /// Messages sent and not yet taken by its connection.
+    pub(crate) fn queued(&self) -> usize {
+        self.stage.len() + self.outbound.len()
+    }
+
+    /// Messages sent so far.
+    pub(crate) fn sent(&self) -> u64 {
+        self.stage.len() as u64 + self.outbound.pushed()
+    }
+
+    /// Bytes sent and not yet in its queue.
+    pub(crate) fn staged_bytes(&self) -> usize {
+        self.stage.bytes()
     }
 
     /// Messages received and not yet read.
@@ -306,6 +324,15 @@ impl Peers {
     #[inline]
     pub(crate) fn push(&mut self, id: PeerId, message: &mut Message) -> Result<(), PushError> {
         let Some(peer) = self.get_mut(id) else { return Err(PushError::Gone) };
+        if peer.stage.is_open() {
+            if peer.stage.take_in(message) {
+                if !peer.stage.is_open() {
+                    self.hand_over(id, true);
+                }
+                return Ok(());
+            }
+            return self.push_behind(id, message);
+        }
         if peer.gone {
             return Err(PushError::Gone);
         }
@@ -326,6 +353,46 @@ impl Peers {
             message.clear(); // whoever sends it gets it back as it was
         }
         result
+    }
+
+    #[cold]
+    fn push_behind(&mut self, id: PeerId, message: &mut Message) -> Result<(), PushError> {
+        self.hand_over(id, false);
+        self.push(id, message)
+    }
+
+    /// A peer's queue gathers: its messages may be staged.
+    pub(crate) fn open_stage(&mut self, id: PeerId) {
+        if let Some(peer) = self.get_mut(id)
+            && !peer.gone
+        {
+            peer.stage.open(&peer.outbound);
+        }
+    }
+
+    /// Puts what is staged for a peer into its queue.
+    #[cold]
+    pub(crate) fn hand_over(&mut self, id: PeerId, stay_open: bool) {
+        let Some(peer) = self.get_mut(id) else { return };
+        if peer.stage.hand_over(&peer.outbound, stay_open) {
+            let far = Arc::clone(&peer.far);
+            self.wakes.0.push(Wake::Data(far));
+        }
+    }
+
+    /// The same for the far end itself, which need not be woken.
+    pub(crate) fn fetch(&mut self, id: PeerId) {
+        if let Some(peer) = self.get_mut(id) {
+            peer.stage.hand_over(&peer.outbound, false);
+        }
+    }
+
+    /// A peer's queue is closed for good.
+    pub(crate) fn drop_staged(&mut self, id: PeerId) {
+        if let Some(peer) = self.get_mut(id) {
+            let lost = peer.stage.clear() as u64;
+            self.drops.lost += lost;
+        }
     }
 
     /// Queues a message, or drops and counts it: for patterns that never wait.
@@ -350,6 +417,7 @@ impl Peers {
     /// Queues a message regardless of the high-water mark: for subscriptions and notices, which a peer
     /// must not miss.
     pub(crate) fn push_over(&mut self, id: PeerId, message: Message) {
+        self.hand_over(id, false);
         if let Some(peer) = self.get_mut(id)
             && !peer.gone
             && peer.outbound.push_over(message)
@@ -368,12 +436,13 @@ impl Peers {
 
     /// Takes back what is queued for a peer.
     pub(crate) fn take_unsent(&mut self, id: PeerId) -> VecDeque<Message> {
+        self.hand_over(id, false);
         self.get(id).map_or_else(VecDeque::new, |peer| peer.outbound.clear())
     }
 
     /// True when [`Peers::push`] would succeed.
     pub(crate) fn has_room(&self, id: PeerId) -> bool {
-        self.get(id).is_some_and(|peer| !peer.gone && peer.outbound.has_room())
+        self.get(id).is_some_and(|peer| !peer.gone && (peer.stage.is_open() || peer.outbound.has_room()))
     }
 
     /// Takes the next message of a peer into `message`; false when there is none. A peer that is gone and has

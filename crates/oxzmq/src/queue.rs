@@ -16,7 +16,7 @@
 
 use std::collections::VecDeque;
 
-use oxzmq_proto::Message;
+use oxzmq_proto::{Frame, Message};
 
 use crate::sync::Mutex;
 
@@ -45,7 +45,7 @@ struct Inner {
 }
 
 /// What a message counts for besides its own bytes when messages gather.
-const PER_MESSAGE: usize = 16;
+pub(crate) const PER_MESSAGE: usize = 16;
 
 /// Progress in the middle of a batch is reported in this part of the high-water mark.
 const PROGRESS: usize = 8;
@@ -60,6 +60,14 @@ impl Inner {
         } else {
             self.capacity.saturating_sub(self.items.len() + self.unread)
         }
+    }
+
+    fn credit(&self) -> usize {
+        if self.wake_at == NEVER || self.conflate || self.closed {
+            return 0;
+        }
+        let enough = self.wake_at.saturating_sub(self.bytes).div_ceil(PER_MESSAGE + Frame::INLINE_MAX);
+        self.room().min(enough)
     }
 
     fn wake_consumer(&mut self) -> bool {
@@ -101,6 +109,14 @@ pub(crate) struct Pressure {
     pub(crate) now: bool,
     /// Messages pushed so far.
     pub(crate) pushed: u64,
+}
+
+/// How many messages may be [staged](crate::stage) for a queue.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Credit {
+    For(usize),
+    /// None: the consumer is to be woken.
+    Over,
 }
 
 /// What a push of several achieved.
@@ -195,6 +211,35 @@ impl Queue {
         inner.producer_blocked |= full;
         let wake = !inner.items.is_empty() && inner.wake_consumer();
         PushBatch { wake, full }
+    }
+
+    /// So many small messages may be staged: while they gather, within the high-water mark. What has gathered so far goes
+    /// before them into `stage`, which must be empty, so that all of them come back in one swap; its bytes are returned
+    /// as well.
+    pub(crate) fn lend(&self, stage: &mut VecDeque<Message>) -> (usize, usize) {
+        debug_assert!(stage.is_empty());
+        let mut inner = self.inner.lock();
+        let credit = inner.credit();
+        if credit == 0 {
+            return (0, 0);
+        }
+        std::mem::swap(&mut inner.items, stage);
+        inner.pushed -= stage.len() as u64;
+        (credit, std::mem::take(&mut inner.bytes))
+    }
+
+    /// Queues what was staged, which there is room for, of `bytes` in all. A closed queue takes it as well: it was sent
+    /// before.
+    pub(crate) fn put_staged(&self, batch: &mut VecDeque<Message>, bytes: usize) -> Credit {
+        let mut inner = self.inner.lock();
+        inner.bytes += bytes;
+        inner.pushed += batch.len() as u64;
+        if inner.items.is_empty() {
+            std::mem::swap(&mut inner.items, batch);
+        } else {
+            inner.items.append(batch);
+        }
+        if inner.wake_consumer() { Credit::Over } else { Credit::For(inner.credit()) }
     }
 
     /// Swaps everything queued into `into`, which must be empty, and reports `read` messages of earlier

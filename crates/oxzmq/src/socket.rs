@@ -361,7 +361,7 @@ impl Socket {
     pub fn queue_depths(&self) -> Vec<(usize, usize)> {
         self.core.with_peers(|peers| {
             let live = peers.ids().filter_map(|id| peers.get(id)).filter(|peer| !peer.gone);
-            live.map(|peer| (peer.outbound.len(), peer.unread())).collect()
+            live.map(|peer| (peer.queued(), peer.unread())).collect()
         })
     }
 

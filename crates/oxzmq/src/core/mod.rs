@@ -39,7 +39,7 @@ use crate::monitor::{self, Event};
 use crate::options::Options;
 use crate::pattern::{self, NotSent, Pattern};
 use crate::peer_info::Unsent;
-use crate::peers::{Peers, Wake, Wakes};
+use crate::peers::{PeerId, Peers, Wake, Wakes};
 use crate::reactor::Reactor;
 use crate::session::Session;
 use crate::sys::{PollSet, WakeFd};
@@ -171,7 +171,7 @@ struct State {
     /// A signal has ended the wait of the thread that holds the lock now.
     interrupted: bool,
     /// Connections whose messages gather: flushed by the next thread that finds nothing to do.
-    deferred: Vec<Arc<Session>>,
+    deferred: Vec<(PeerId, Arc<Session>)>,
     /// What the socket could not deliver before its time to linger was over.
     unsent: Vec<Unsent>,
 }
@@ -266,6 +266,7 @@ impl Core {
         self.update(|state| {
             let (send, recv) = (state.peers.options.send_hwm as usize, state.peers.options.recv_hwm as usize);
             for id in state.peers.ids().collect::<Vec<_>>() {
+                state.peers.hand_over(id, false);
                 let Some(peer) = state.peers.get_mut(id) else { continue };
                 let (send, recv) = peer.far.capacities(send, recv);
                 peer.set_recv_capacity(recv);
@@ -348,13 +349,13 @@ impl Core {
 /// What a thread does before it waits, with the socket's lock released.
 struct Work {
     wakes: Wakes,
-    deferred: Vec<Arc<Session>>,
+    deferred: Vec<(PeerId, Arc<Session>)>,
 }
 
 impl Work {
     fn run(self) {
         self.wakes.run();
-        for session in self.deferred {
+        for (_, session) in self.deferred {
             session.flush();
         }
     }
@@ -363,7 +364,9 @@ impl Work {
 impl State {
     /// What is left to do before this thread may wait; `None` when nothing is.
     fn take_work(&mut self) -> Option<Work> {
-        let work = Work { wakes: self.peers.take_wakes(), deferred: std::mem::take(&mut self.deferred) };
+        let deferred = std::mem::take(&mut self.deferred);
+        deferred.iter().for_each(|&(id, _)| self.peers.hand_over(id, false));
+        let work = Work { wakes: self.peers.take_wakes(), deferred };
         (!work.wakes.is_empty() || !work.deferred.is_empty()).then_some(work)
     }
 

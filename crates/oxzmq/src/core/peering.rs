@@ -21,12 +21,28 @@ impl Core {
         self.update(|state| state.pattern.writable(&mut state.peers, id));
     }
 
-    /// A connection's messages gather: a thread of this socket that is about to wait writes them first.
-    pub(crate) fn deferred(&self, session: Arc<Session>) {
+    /// A connection's messages gather, and may be staged for it: a thread of this socket that is about to wait writes
+    /// them first.
+    pub(crate) fn deferred(&self, id: PeerId, session: Arc<Session>) {
         let mut state = self.state.lock();
-        if state.phase == Phase::Open && !state.deferred.iter().any(|known| Arc::ptr_eq(known, &session)) {
-            state.deferred.push(session);
+        if state.phase != Phase::Open {
+            return;
         }
+        state.peers.open_stage(id);
+        if !state.deferred.iter().any(|&(known, _)| known == id) {
+            state.deferred.push((id, session));
+        }
+    }
+
+    /// Bytes sent to a peer and not yet in its queue; `None` while the socket is busy.
+    pub(crate) fn staged_bytes(&self, id: PeerId) -> Option<usize> {
+        let state = self.state.try_lock()?;
+        Some(state.peers.get(id).map_or(0, Peer::staged_bytes))
+    }
+
+    /// Puts what was sent to a peer into its queue, for the caller to write.
+    pub(crate) fn fetch(&self, id: PeerId) {
+        self.state.lock().peers.fetch(id);
     }
 
     /// Changes the state, signals what has become possible, and runs the wake-ups.
@@ -110,6 +126,7 @@ impl Core {
             }
             peer.linked = false;
             peer.outbound.close();
+            state.peers.drop_staged(id);
             state.pattern.detached(&mut state.peers, id);
             // With something left to read it stays until that is read. A socket that never reads, or is closed,
             // would keep it for ever, its session with it, and through that itself.

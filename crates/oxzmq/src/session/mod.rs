@@ -459,6 +459,7 @@ impl Session {
             Life::Open => None,
             Life::Lingering { context_waits, abrupt } => Some((context_waits, abrupt)),
         };
+        self.fetch();
         let gently = matches!(lingering, Some((_, false))) && self.is_drained();
         let unsent = self.unsent();
         let lingered = lingering.is_some();
@@ -495,6 +496,9 @@ impl Session {
 
     /// Ends the session once what is queued has been sent, or after `linger` (`None`: however long it takes).
     pub(crate) fn close_lingering(self: &Arc<Self>, linger: Option<Duration>) {
+        // In this order: a closed queue gives no credit, and who lingers ends when its queue is empty.
+        self.outbound.close();
+        self.fetch();
         {
             let mut life = self.life.lock();
             if !matches!(*life, Life::Open) {
@@ -503,7 +507,6 @@ impl Session {
             let abrupt = linger == Some(Duration::ZERO);
             *life = Life::Lingering { context_waits: self.core.context.linger(self.endpoint()), abrupt };
         }
-        self.outbound.close();
         self.flush();
         if linger == Some(Duration::ZERO) {
             self.finish();

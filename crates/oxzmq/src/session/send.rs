@@ -66,12 +66,21 @@ impl Session {
         if !self.outbound.gather(GATHER) {
             return self.flush();
         }
-        // The order matters: gathering began above, and only then is the watch looked at. Should the I/O
-        // thread be about to end its watch, it has not yet taken what gathered, and will.
+        if let Some(peer) = self.peer() {
+            self.core.deferred(peer, Arc::clone(self));
+        }
+        // The order matters: gathering began and credit was given above, and only then is the watch looked at. Should the
+        // I/O thread be about to end its watch, it has not yet taken what gathered, and will.
         if !self.watched_for_rest.swap(true, Ordering::SeqCst) {
             net.reactor.watch_rest(self);
         }
-        self.core.deferred(Arc::clone(self));
+    }
+
+    /// What the sender holds for this connection goes into its queue.
+    pub(super) fn fetch(&self) {
+        if let Some(peer) = self.peer() {
+            self.core.fetch(peer);
+        }
     }
 
     /// Encodes and writes what is queued, until the queue is empty or the kernel takes no more.
@@ -192,11 +201,17 @@ impl Session {
     /// write it in a moment. `None` ends the watch: the flood is over.
     pub(crate) fn deferred_tick(self: &Arc<Self>, seen: Gathered) -> Option<Gathered> {
         let flushes = self.flushes.load(Ordering::Relaxed);
-        let bytes = self.outbound.gathered();
+        let staged = self.peer().map_or(Some(0), |peer| self.core.staged_bytes(peer));
+        let Some(staged) = staged else {
+            // Its sender is at it. Should it stop now, it is found out the next time.
+            return Some(Gathered { flushes, ..seen });
+        };
+        let bytes = self.outbound.gathered() + staged;
         if flushes != seen.flushes || bytes >= seen.bytes + GATHER / 8 {
             return Some(Gathered { flushes, bytes });
         }
         if bytes > 0 {
+            self.fetch();
             self.flush();
             if self.can_write() {
                 return Some(Gathered { flushes: self.flushes.load(Ordering::Relaxed), bytes: 0 });
@@ -204,8 +219,9 @@ impl Session {
             // Writability, or the next connection, will bring somebody: no need to look.
         }
         self.streak.store(0, Ordering::Relaxed);
-        // Before the flush, see `data_ready_now`.
-        self.watched_for_rest.store(false, Ordering::SeqCst);
+        // Before the credit is taken back, and that before the flush: see `data_ready_now`. The model in `stage` has it.
+        self.watched_for_rest.swap(false, Ordering::SeqCst);
+        self.fetch();
         self.flush();
         None
     }
