@@ -67,11 +67,38 @@ pub trait Kit: Sync {
 /// Begins the message of errors that say what a contender cannot do.
 pub const UNSUPPORTED: &str = "unsupported:";
 
+/// Begins the endpoints of sockets that encrypt with CURVE.
+pub const ENCRYPTED: &str = "curve+";
+
+/// Keys that everybody knows.
+pub mod curve {
+    pub const SERVER_PUBLIC: &str = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7";
+    pub const SERVER_SECRET: &str = "JTKVSB%%)wK0E.X)V>+}o?pNmC{O&4W4b!Ni{Lh6";
+    pub const CLIENT_PUBLIC: &str = "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID";
+    pub const CLIENT_SECRET: &str = "D:)Q[IlAW!ahhC2ac:9*A}h:p?([4%wOTJ%JR%cs";
+}
+
 /// One socket of a contender.
 pub trait Socket {
     /// Bind; the result is the endpoint as others can reach it.
     async fn bind(&mut self, endpoint: &str) -> Result<String>;
     async fn connect(&mut self, endpoint: &str) -> Result<()>;
+    /// Encrypt: this is the `server` of CURVE, or a client of it. Both have the [`curve`] keys.
+    fn encrypt(&mut self, _server: bool) -> Result<()> {
+        bail!("{UNSUPPORTED} CURVE")
+    }
+    /// [`Socket::bind`], encrypted if the endpoint says so.
+    async fn bind_at(&mut self, endpoint: &str) -> Result<String> {
+        let Some(endpoint) = endpoint.strip_prefix(ENCRYPTED) else { return self.bind(endpoint).await };
+        self.encrypt(true)?;
+        Ok(format!("{ENCRYPTED}{}", self.bind(endpoint).await?))
+    }
+    /// [`Socket::connect`], encrypted if the endpoint says so.
+    async fn connect_to(&mut self, endpoint: &str) -> Result<()> {
+        let Some(endpoint) = endpoint.strip_prefix(ENCRYPTED) else { return self.connect(endpoint).await };
+        self.encrypt(false)?;
+        self.connect(endpoint).await
+    }
     async fn subscribe(&mut self, _topic: &[u8]) -> Result<()> {
         bail!("{UNSUPPORTED} subscriptions")
     }

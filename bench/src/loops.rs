@@ -30,7 +30,7 @@ pub(crate) fn server<K: Kit>(kit: &K, job: &Job, bound: impl FnOnce(String) -> R
             Case::Flooded | Case::Proxy => bail!("handled above"),
         };
         let mut socket = kit.open(kind, peers)?;
-        bound(socket.bind(&job.endpoint).await?)?;
+        bound(socket.bind_at(&job.endpoint).await?)?;
         match job.case {
             Case::Throughput => count(&mut socket, job).await,
             Case::Paced(_) => receive_due(&mut socket, job).await,
@@ -65,7 +65,7 @@ pub(crate) fn client<K: Kit>(kit: &K, job: &Job) -> Result<Sample> {
             scope.spawn(|| {
                 report(kit.run(async {
                     let mut socket = kit.open(Kind::Rep, 1)?;
-                    socket.connect(second).await?;
+                    socket.connect_to(second).await?;
                     loop {
                         socket.echo().await?;
                     }
@@ -98,7 +98,7 @@ fn payload(size: usize) -> Bytes {
 
 async fn push<K: Kit>(kit: &K, endpoint: &str, job: &Job) -> Result<Sample> {
     let mut socket = kit.open(Kind::Push, 1)?;
-    socket.connect(endpoint).await?;
+    socket.connect_to(endpoint).await?;
     // The other side of a flood that is only the background is as large as a flood can be in messages.
     flood(kit, &mut socket, &[payload(job.size)]).await
 }
@@ -150,7 +150,7 @@ async fn receive_for(
 /// REQ: the time from sending a request to holding its reply, many times over.
 async fn ask<K: Kit>(kit: &K, endpoint: &str, job: &Job) -> Result<Sample> {
     let mut socket = kit.open(Kind::Req, 1)?;
-    socket.connect(endpoint).await?;
+    socket.connect_to(endpoint).await?;
     let before = ask_for(&mut socket, job.size, job.warm_up()).await?.len();
     let times = ask_for(&mut socket, job.size, job.measure()).await?;
     let total = (before + times.len()) as u64;
@@ -180,7 +180,7 @@ async fn handshakes<K: Kit>(kit: &K, job: &Job) -> Result<Sample> {
     let mut count = 0;
     while count == 0 || begin.elapsed() < job.measure() {
         let mut socket = kit.open(Kind::Req, 1)?;
-        socket.connect(&job.endpoint).await?;
+        socket.connect_to(&job.endpoint).await?;
         socket.send(&payload).await?;
         socket.recv_with(|_| ()).await?;
         count += 1;
@@ -194,7 +194,7 @@ async fn subscribers<K: Kit>(kit: &K, job: &Job, peers: usize) -> Result<Sample>
     for _ in 0..peers {
         let mut socket = kit.open(Kind::Sub, 1)?;
         socket.subscribe(b"").await?;
-        socket.connect(&job.endpoint).await?;
+        socket.connect_to(&job.endpoint).await?;
         sockets.push(socket);
     }
     let (before, _) = take_in_turn(&mut sockets, job.warm_up()).await?;
@@ -232,7 +232,7 @@ async fn dealers<K: Kit>(kit: &K, job: &Job, peers: usize) -> Result<Sample> {
     let mut sockets = Vec::with_capacity(peers);
     for _ in 0..peers {
         let mut socket = kit.open(Kind::Dealer, 1)?;
-        socket.connect(&job.endpoint).await?;
+        socket.connect_to(&job.endpoint).await?;
         sockets.push(socket);
     }
     let mut total = 0;
@@ -264,11 +264,11 @@ async fn poll<K: Kit>(kit: &K, job: &Job, sockets: usize) -> Result<Sample> {
     let mut last = String::new();
     for number in 0..sockets {
         let mut pull = kit.open(Kind::Pull, 1)?;
-        last = pull.bind(&job.endpoint_of_another(number)).await?;
+        last = pull.bind_at(&job.endpoint_of_another(number)).await?;
         pulls.push(pull);
     }
     let mut push = kit.open(Kind::Push, 1)?;
-    push.connect(&last).await?;
+    push.connect_to(&last).await?;
     push.send(&payload(job.size)).await?;
     push.flush().await?;
     let begin = Instant::now();
@@ -298,7 +298,7 @@ async fn subscriptions<K: Kit>(kit: &K, job: &Job, count: usize) -> Result<Sampl
     for topic in topics(count) {
         socket.subscribe(&topic).await?;
     }
-    socket.connect(&job.endpoint).await?;
+    socket.connect_to(&job.endpoint).await?;
     let (before, _) = receive_for(&mut socket, job.size, job.warm_up(), &mut |_| ()).await?;
     let (count, elapsed) = receive_for(&mut socket, job.size, job.measure(), &mut |_| ()).await?;
     Ok(Sample::rate(count, elapsed.as_secs_f64(), before + count))
@@ -310,7 +310,7 @@ fn flooded_server<K: Kit>(kit: &K, job: &Job, bound: impl FnOnce(String) -> Resu
         scope.spawn(move || {
             report(kit.run(async {
                 let mut socket = kit.open(Kind::Pull, 1)?;
-                tell.send(socket.bind(&job.second_endpoint()).await?)?;
+                tell.send(socket.bind_at(&job.second_endpoint()).await?)?;
                 loop {
                     socket.recv_some(&mut |_| ()).await?;
                 }
@@ -319,7 +319,7 @@ fn flooded_server<K: Kit>(kit: &K, job: &Job, bound: impl FnOnce(String) -> Resu
         let second = told.recv()?;
         kit.run(async {
             let mut socket = kit.open(Kind::Rep, 1)?;
-            let first = socket.bind(&job.endpoint).await?;
+            let first = socket.bind_at(&job.endpoint).await?;
             bound(format!("{first},{second}"))?;
             loop {
                 socket.echo().await?;
@@ -332,8 +332,8 @@ async fn proxy<K: Kit>(kit: &K, job: &Job, bound: impl FnOnce(String) -> Result<
     ensure!(K::PROXY, "{} a proxy", crate::UNSUPPORTED);
     let mut router = kit.open(Kind::Router, 1)?;
     let mut dealer = kit.open(Kind::Dealer, 1)?;
-    let first = router.bind(&job.endpoint).await?;
-    let second = dealer.bind(&job.second_endpoint()).await?;
+    let first = router.bind_at(&job.endpoint).await?;
+    let second = dealer.bind_at(&job.second_endpoint()).await?;
     bound(format!("{first},{second}"))?;
     kit.proxy(router, dealer).await?;
     bail!("the proxy ended")
@@ -349,7 +349,7 @@ fn clock() -> u64 {
 /// sender or a link that falls behind shows in the figures.
 async fn send_when_due<K: Kit>(kit: &K, job: &Job, rate: u64) -> Result<Sample> {
     let mut socket = kit.open(Kind::Push, 1)?;
-    socket.connect(&job.endpoint).await?;
+    socket.connect_to(&job.endpoint).await?;
     let begin = clock();
     let mut message = vec![b'x'; job.size.max(8)];
     for number in 0.. {

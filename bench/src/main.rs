@@ -23,7 +23,7 @@ struct Arguments {
     /// Contenders, see `--list`.
     #[arg(long, value_delimiter = ',')]
     contenders: Vec<String>,
-    /// tcp, ipc, inproc.
+    /// tcp, ipc, inproc, curve (tcp, encrypted).
     #[arg(long, value_delimiter = ',')]
     transports: Vec<String>,
     /// Sizes of messages in bytes.

@@ -4,9 +4,10 @@ use std::future::Future;
 
 use anyhow::Result;
 use bytes::Bytes;
-use oxzmq::{Context, SocketType};
+use oxzmq::curve::KeyPair;
+use oxzmq::{Context, Security, SocketType};
 
-use crate::{Kind, Kit, Socket, run_blocking, run_tokio};
+use crate::{Kind, Kit, Socket, curve, run_blocking, run_tokio};
 
 /// oxzmq; `TOKIO` chooses the asynchronous calls.
 pub struct Oxzmq<const TOKIO: bool>(Context);
@@ -76,6 +77,16 @@ impl<const TOKIO: bool> Socket for OxzmqSocket<TOKIO> {
 
     async fn connect(&mut self, endpoint: &str) -> Result<()> {
         Ok(self.0.connect(endpoint)?)
+    }
+
+    fn encrypt(&mut self, server: bool) -> Result<()> {
+        self.0.set_security(if server {
+            Security::CurveServer(KeyPair::from_secret_z85(curve::SERVER_SECRET)?)
+        } else {
+            let keys = KeyPair::from_secret_z85(curve::CLIENT_SECRET)?;
+            Security::CurveClient { server: curve::SERVER_PUBLIC.parse()?, keys }
+        })?;
+        Ok(())
     }
 
     async fn subscribe(&mut self, topic: &[u8]) -> Result<()> {

@@ -6,8 +6,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use oxzmq_bench::Case;
 use oxzmq_bench::sample::{Output, Sample};
+use oxzmq_bench::{Case, ENCRYPTED};
 
 use super::plan::{Block, Contender};
 
@@ -33,6 +33,7 @@ pub(crate) fn measure(contender: &Contender, block: &Block, seconds: f64) -> Res
     let directory = tempfile::tempdir()?;
     let endpoint = match block.transport.as_str() {
         "tcp" => "tcp://127.0.0.1:*".to_owned(),
+        "curve" => format!("{ENCRYPTED}tcp://127.0.0.1:*"),
         "ipc" => format!("ipc://{}/socket", directory.path().display()),
         _ => "inproc://bench".to_owned(),
     };

@@ -126,9 +126,10 @@ fn blocks(arguments: &crate::Arguments) -> Result<Vec<Block>> {
     let mut blocks = Vec::new();
     for case in cases {
         let (transports, sizes): (&[&str], &[usize]) = match (case, arguments.quick) {
-            (Case::Throughput, false) => (&["tcp", "ipc", "inproc"], &[16, 256, 4096, 65_536, 1_048_576]),
+            (Case::Throughput, false) => (&["tcp", "ipc", "inproc", "curve"], &[16, 256, 4096, 65_536, 1_048_576]),
             (Case::Throughput, true) => (&["tcp", "inproc"], &[16, 4096, 65_536]),
             (Case::Latency, _) => (&["tcp", "ipc", "inproc"], &[16]),
+            (Case::Handshakes, _) => (&["tcp", "curve"], &[16]),
             _ => (&["tcp"], &[16]),
         };
         let transports = match &arguments.transports[..] {
@@ -137,7 +138,7 @@ fn blocks(arguments: &crate::Arguments) -> Result<Vec<Block>> {
         };
         let sizes = if arguments.sizes.is_empty() { sizes } else { &arguments.sizes };
         for transport in transports {
-            ensure!(matches!(transport.as_str(), "tcp" | "ipc" | "inproc"), "no transport `{transport}`");
+            ensure!(matches!(transport.as_str(), "tcp" | "ipc" | "inproc" | "curve"), "no transport `{transport}`");
             let block = |size: &usize| Block { case, transport: transport.clone(), size: *size };
             blocks.extend(sizes.iter().map(block));
         }

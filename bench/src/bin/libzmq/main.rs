@@ -74,6 +74,10 @@ impl Socket for LibzmqSocket {
         self.socket.connect(endpoint)
     }
 
+    fn encrypt(&mut self, server: bool) -> Result<()> {
+        self.socket.encrypt(server)
+    }
+
     async fn subscribe(&mut self, topic: &[u8]) -> Result<()> {
         self.socket.subscribe(topic)
     }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use bytes::Bytes;
+use oxzmq_bench::curve;
 
 type Pointer = *mut c_void;
 
@@ -90,6 +91,10 @@ const ZMQ_MAX_SOCKETS: c_int = 2;
 const ZMQ_SUBSCRIBE: c_int = 6;
 const ZMQ_LINGER: c_int = 17;
 const ZMQ_LAST_ENDPOINT: c_int = 32;
+const ZMQ_CURVE_SERVER: c_int = 47;
+const ZMQ_CURVE_PUBLICKEY: c_int = 48;
+const ZMQ_CURVE_SECRETKEY: c_int = 49;
+const ZMQ_CURVE_SERVERKEY: c_int = 50;
 const ZMQ_SNDMORE: c_int = 2;
 
 const ZMQ_POLLIN: c_short = 1;
@@ -185,6 +190,17 @@ impl Socket {
 
     pub(crate) fn subscribe(&self, topic: &[u8]) -> Result<()> {
         self.set(ZMQ_SUBSCRIBE, topic)
+    }
+
+    pub(crate) fn encrypt(&self, server: bool) -> Result<()> {
+        let set = |option, key: &str| self.set(option, CString::new(key)?.as_bytes_with_nul());
+        if server {
+            self.set(ZMQ_CURVE_SERVER, &1_u32.to_ne_bytes())?;
+            return set(ZMQ_CURVE_SECRETKEY, curve::SERVER_SECRET);
+        }
+        set(ZMQ_CURVE_PUBLICKEY, curve::CLIENT_PUBLIC)?;
+        set(ZMQ_CURVE_SECRETKEY, curve::CLIENT_SECRET)?;
+        set(ZMQ_CURVE_SERVERKEY, curve::SERVER_PUBLIC)
     }
 
     pub(crate) fn bind(&self, endpoint: &str) -> Result<String> {
