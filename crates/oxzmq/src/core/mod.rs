@@ -365,7 +365,9 @@ impl State {
     /// What is left to do before this thread may wait; `None` when nothing is.
     fn take_work(&mut self) -> Option<Work> {
         let deferred = std::mem::take(&mut self.deferred);
-        deferred.iter().for_each(|&(id, _)| self.peers.hand_over(id, false));
+        // Fetched, and not handed over: they are flushed by this very work. A wake-up would have them gather once more, in
+        // turns with this, for ever.
+        deferred.iter().for_each(|&(id, _)| self.peers.fetch(id));
         let work = Work { wakes: self.peers.take_wakes(), deferred };
         (!work.wakes.is_empty() || !work.deferred.is_empty()).then_some(work)
     }
