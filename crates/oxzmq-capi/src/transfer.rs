@@ -71,17 +71,16 @@ impl Socket {
             self.begun.store(true, Relaxed);
             return Ok(());
         }
-        let sent = self.send_message(&mut parts, flags);
-        match sent {
-            Err(errno) => {
-                part.push_back(parts.pop_back().unwrap_or_default());
-                // Where waiting helps, the last part can be sent again. Otherwise nothing is left of the message.
-                if errno.0 != libc::EAGAIN {
-                    parts.clear();
-                    self.begun.store(false, Relaxed);
-                }
-            }
-            Ok(()) => self.begun.store(false, Relaxed),
+        // Taken out: a message that was sent to nobody is still there, and no part of the next one.
+        let mut message = std::mem::take(&mut *parts);
+        let sent = self.send_message(&mut message, flags);
+        if sent.is_err() {
+            part.push_back(message.pop_back().unwrap_or_default());
+        }
+        if sent == Err(Errno(libc::EAGAIN)) {
+            *parts = message; // waiting helps: the last part can be sent again
+        } else {
+            self.begun.store(false, Relaxed);
         }
         sent
     }
@@ -119,9 +118,7 @@ impl Socket {
     #[inline]
     fn recv_octets(&self, flags: c_int, copy: impl FnOnce(&[u8])) -> Result<usize> {
         let mut message = Message::new();
-        let part = if self.more.load(Relaxed) {
-            self.recv_part(flags, true)?
-        } else {
+        if !self.more.load(Relaxed) {
             self.recv_message(&mut message, flags, true)?;
             if let [frame] = message.frames() {
                 copy(frame);
@@ -129,8 +126,8 @@ impl Socket {
                 message.discard();
                 return Ok(length);
             }
-            self.first_part(message)
-        };
+        }
+        let part = if message.is_empty() { self.recv_part(flags, true)? } else { self.first_part(message) };
         copy(part.octets());
         Ok(part.len())
     }

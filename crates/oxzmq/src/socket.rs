@@ -239,7 +239,7 @@ impl Socket {
     }
 
     /// [`Socket::send`], or [`Socket::try_send`] unless it may `wait`, without moving the message, which after an error
-    /// is as it was and else is empty. What the C API is made of.
+    /// is as it was. After success what is left of it means nothing. What the C API is made of.
     #[doc(hidden)]
     #[inline]
     pub fn send_in_place(&self, message: &mut Message, wait: bool) -> Result<()> {

@@ -249,6 +249,69 @@ static void conversation (const char *endpoint)
     free (large);
 }
 
+/* What was sent to nobody does not come back with the next message. */
+static void parts_for_nobody (void)
+{
+    void *context = zmq_ctx_new ();
+    void *publisher = zmq_socket (context, ZMQ_XPUB), *subscriber = zmq_socket (context, ZMQ_SUB);
+    void *router = zmq_socket (context, ZMQ_ROUTER), *dealer = zmq_socket (context, ZMQ_DEALER);
+    char room[16];
+    zmq_bind (publisher, "inproc://news");
+    SHOW (zmq_send (publisher, "old", 3, ZMQ_SNDMORE));
+    SHOW (zmq_send (publisher, "news", 4, 0));
+    zmq_connect (subscriber, "inproc://news");
+    zmq_setsockopt (subscriber, ZMQ_SUBSCRIBE, "", 0);
+    SHOW (zmq_recv (publisher, room, sizeof room, 0));
+    SHOW (zmq_send (publisher, "newer", 5, ZMQ_SNDMORE));
+    SHOW (zmq_send (publisher, "news!!", 6, 0));
+    SHOW (zmq_recv (subscriber, room, sizeof room, 0));
+    SHOW (zmq_recv (subscriber, room, sizeof room, 0));
+    SHOW (zmq_recv (subscriber, room, sizeof room, ZMQ_DONTWAIT));
+    zmq_bind (router, "inproc://router");
+    SHOW (zmq_send (router, "nobody", 6, ZMQ_SNDMORE));
+    SHOW (zmq_send (router, "lost", 4, 0));
+    zmq_setsockopt (dealer, ZMQ_ROUTING_ID, "me", 2);
+    zmq_connect (dealer, "inproc://router");
+    SHOW (zmq_send (dealer, "hello", 5, 0));
+    SHOW (zmq_recv (router, room, sizeof room, 0));
+    SHOW (zmq_recv (router, room, sizeof room, 0));
+    SHOW (zmq_send (router, "me", 2, ZMQ_SNDMORE));
+    SHOW (zmq_send (router, "answer", 6, 0));
+    SHOW (zmq_recv (dealer, room, sizeof room, 0));
+    SHOW (zmq_recv (dealer, room, sizeof room, ZMQ_DONTWAIT));
+    zmq_close (publisher);
+    zmq_close (subscriber);
+    zmq_close (router);
+    zmq_close (dealer);
+    zmq_ctx_term (context);
+}
+
+/* The first part by octets, which does not ask whom it is from; the second as a message, which may. */
+static void origin_of_a_later_part (void)
+{
+    void *context = zmq_ctx_new ();
+    void *pull = zmq_socket (context, ZMQ_PULL), *push = zmq_socket (context, ZMQ_PUSH);
+    char bound[256], room[16];
+    size_t size = sizeof bound;
+    zmq_msg_t message;
+    zmq_bind (pull, "tcp://127.0.0.1:*");
+    zmq_getsockopt (pull, ZMQ_LAST_ENDPOINT, bound, &size);
+    zmq_connect (push, bound);
+    SHOW (zmq_send (push, "one", 3, ZMQ_SNDMORE));
+    SHOW (zmq_send (push, "two!", 4, 0));
+    SHOW (zmq_send (push, "alone", 5, 0));
+    SHOW (zmq_recv (pull, room, sizeof room, 0));
+    zmq_msg_init (&message);
+    SHOW (zmq_msg_recv (&message, pull, 0));
+    printf ("%s\n", zmq_msg_gets (&message, "Socket-Type"));
+    SHOW (zmq_msg_recv (&message, pull, 0));
+    printf ("%s\n", zmq_msg_gets (&message, "Socket-Type"));
+    zmq_msg_close (&message);
+    zmq_close (pull);
+    zmq_close (push);
+    zmq_ctx_term (context);
+}
+
 /* A descriptor that listens already. */
 static void used_descriptor (void)
 {
@@ -348,6 +411,8 @@ int main (void)
     conversation ("tcp://127.0.0.1:*");
     conversation ("ipc://*");
     conversation ("inproc://talk");
+    parts_for_nobody ();
+    origin_of_a_later_part ();
     used_descriptor ();
     termination ();
     utilities ();
