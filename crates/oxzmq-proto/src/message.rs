@@ -92,6 +92,7 @@ impl Message {
     }
 
     /// The length of the only frame, if this is data of one that is kept inside it.
+    #[doc(hidden)]
     #[inline]
     pub fn small_len(&self) -> Option<usize> {
         self.small().map(|(_, len)| len)
@@ -259,7 +260,8 @@ impl Message {
         self.properties = Some(Arc::new(Properties::new().with_group(group)));
     }
 
-    /// Takes this message's place.
+    /// Takes this message's place: an assignment with [`Message::discard`] for what was there.
+    #[doc(hidden)]
     #[inline]
     pub fn replace_by(&mut self, next: Message) {
         std::mem::replace(self, next).discard();
@@ -267,6 +269,7 @@ impl Message {
 
     /// Drops it. One that has nothing but octets inside itself, as most have, needs none of the calls that dropping
     /// any other takes.
+    #[doc(hidden)]
     #[inline]
     pub fn discard(self) {
         let inside = match &self.frames[..] {
@@ -483,6 +486,42 @@ mod tests {
         assert_eq!(message.pop_back().unwrap(), "b");
         assert_eq!((message.pop_front(), message.pop_back()), (None, None));
         assert_eq!(message.to_text_lossy(), "");
+    }
+
+    #[test]
+    fn what_a_message_owns_goes_when_it_is_discarded_or_replaced() {
+        let owner = Arc::new(());
+        #[derive(Clone)]
+        struct Owned(#[expect(dead_code)] Arc<()>);
+        impl AsRef<[u8]> for Owned {
+            fn as_ref(&self) -> &[u8] {
+                b"short"
+            }
+        }
+        let body = || Frame::shared(Bytes::from_owner(Owned(Arc::clone(&owner))));
+        let properties = Arc::new(Properties::new());
+        let with_properties = || {
+            let mut message = Message::from("inside");
+            message.set_properties(Some(Arc::clone(&properties)));
+            message
+        };
+        let several = || Message::from_iter([Frame::from("inside"), body()]);
+        let emptied = || {
+            let mut message = several(); // whose room stays behind
+            message.clear();
+            message
+        };
+        for make in
+            [&|| Message::single(body()) as Message, &several, &emptied, &with_properties] as [&dyn Fn() -> Message; 4]
+        {
+            make().discard();
+            let mut message = make();
+            message.replace_by(Message::from("next"));
+            assert_eq!(message, Message::from("next"));
+            assert_eq!((Arc::strong_count(&owner), Arc::strong_count(&properties)), (1, 1));
+        }
+        let mut message = with_properties();
+        assert!(message.take_properties().is_some() && message.properties().is_none());
     }
 
     #[test]

@@ -42,9 +42,11 @@ impl Stage {
         self.bytes
     }
 
-    /// Takes a small message in, and leaves an empty one in its place. False for any other.
+    /// Takes a small message in, for which there has to be a credit, and leaves an empty one in its place. False for any
+    /// other.
     #[inline]
     pub(crate) fn take_in(&mut self, message: &mut Message) -> bool {
+        debug_assert!(self.is_open());
         let Some(len) = message.small_len() else { return false };
         self.messages.push_back(std::mem::take(message));
         self.bytes += len + PER_MESSAGE;

@@ -32,8 +32,10 @@ fn rounds(mut round: impl FnMut(u64)) {
     }
 }
 
+/// Sometimes one small frame and sometimes two, which take different ways.
 fn numbered(sender: usize, n: u32) -> Message {
-    Message::from([format!("s{sender}"), n.to_string()])
+    let (sender, number) = (format!("s{sender}"), n.to_string());
+    if n % 5 == 4 { Message::from([sender, number]) } else { Message::from(format!("{sender} {number}")) }
 }
 
 /// How a receiver waits.
@@ -145,12 +147,13 @@ struct Page(HashMap<String, u32>);
 
 impl Ledger {
     fn enter(&self, page: &mut Page, message: &Message) {
-        let [sender, n] = &text(message)[..] else { panic!("not one of ours: {message:?}") };
+        let text = text(message).join(" ");
+        let (sender, n) = text.split_once(' ').unwrap_or_else(|| panic!("not one of ours: {message:?}"));
         let n: u32 = n.parse().unwrap();
-        if let Some(before) = page.0.insert(sender.clone(), n) {
+        if let Some(before) = page.0.insert(sender.to_owned(), n) {
             assert!(before < n, "{sender}: {n} came after {before}");
         }
-        self.0.lock().unwrap().entry(sender.clone()).or_default().push(n);
+        self.0.lock().unwrap().entry(sender.to_owned()).or_default().push(n);
     }
 
     fn check(self, senders: usize, count: u32) {
@@ -403,6 +406,42 @@ fn requests_of_many_clients_through_one_replier_shared_by_threads() {
                         let _ = router.send(request); // fails once it is over
                     }
                 });
+            }
+        });
+    });
+}
+
+#[test]
+fn requests_of_many_threads_and_tasks_through_one_dealer() {
+    rounds(|seed| {
+        let context = TestContext::new();
+        let transport = TRANSPORTS[seed as usize % TRANSPORTS.len()];
+        let (router, dealer) = context.pair(transport, SocketType::Router, SocketType::Dealer);
+        let left = AtomicUsize::new(8);
+        thread::scope(|scope| {
+            for n in 0..8 {
+                let (context, dealer, left) = (&context, &dealer, &left);
+                scope.spawn(move || {
+                    for number in 0..50 {
+                        let question = numbered(n, number);
+                        let reply = if n % 2 == 0 {
+                            dealer.request(question.clone(), Some(PATIENCE))
+                        } else {
+                            block_on(dealer.request_async(question.clone()))
+                        };
+                        assert_eq!(reply.unwrap(), question);
+                    }
+                    if left.fetch_sub(1, Ordering::SeqCst) == 1 {
+                        context.shutdown();
+                    }
+                });
+            }
+            let mut random = Random::new(seed);
+            while let Some(request) = receive(&router, Way::Block, &mut random) {
+                // A small message, which is staged, goes before each reply.
+                let _ = router.send([request[0].clone(), "stray".into()]);
+                let _ = router.send(request); // fails once it is over
+                let _ = router.readiness();
             }
         });
     });

@@ -34,10 +34,9 @@ impl Core {
         }
     }
 
-    /// Bytes sent to a peer and not yet in its queue; `None` while the socket is busy.
-    pub(crate) fn staged_bytes(&self, id: PeerId) -> Option<usize> {
-        let state = self.state.try_lock()?;
-        Some(state.peers.get(id).map_or(0, Peer::staged_bytes))
+    /// Bytes sent to a peer and not yet in its queue.
+    pub(crate) fn staged_bytes(&self, id: PeerId) -> usize {
+        self.state.lock().peers.get(id).map_or(0, Peer::staged_bytes)
     }
 
     /// Puts what was sent to a peer into its queue, for the caller to write.

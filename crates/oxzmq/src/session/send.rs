@@ -201,11 +201,7 @@ impl Session {
     /// write it in a moment. `None` ends the watch: the flood is over.
     pub(crate) fn deferred_tick(self: &Arc<Self>, seen: Gathered) -> Option<Gathered> {
         let flushes = self.flushes.load(Ordering::Relaxed);
-        let staged = self.peer().map_or(Some(0), |peer| self.core.staged_bytes(peer));
-        let Some(staged) = staged else {
-            // Its sender is at it. Should it stop now, it is found out the next time.
-            return Some(Gathered { flushes, ..seen });
-        };
+        let staged = self.peer().map_or(0, |peer| self.core.staged_bytes(peer));
         let bytes = self.outbound.gathered() + staged;
         if flushes != seen.flushes || bytes >= seen.bytes + GATHER / 8 {
             return Some(Gathered { flushes, bytes });
