@@ -88,6 +88,7 @@ impl ContextBuilder {
 
     /// Makes the context.
     pub fn build(self) -> Context {
+        crate::sys::settle_allocator();
         let inner = Inner {
             settings: self,
             state: Mutex::default(),
