@@ -105,9 +105,9 @@ impl Decoder {
     }
 
     /// A decoder for a connection whose mechanism may encrypt.
-    pub(crate) fn sealed(version: Version, limits: Limits, opener: Option<Opener>) -> Self {
+    pub(crate) fn sealed(version: Version, limits: Limits, opener: Option<Box<Opener>>) -> Self {
         let is_direct = opener.is_none();
-        Decoder { opener: opener.map(Box::new), is_direct, ..Self::new(version, limits) }
+        Decoder { opener, is_direct, ..Self::new(version, limits) }
     }
 
     /// Drop subscriptions and group changes that come as commands: for the socket types that do not

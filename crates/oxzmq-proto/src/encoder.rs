@@ -29,8 +29,8 @@ impl Encoder {
     }
 
     /// An encoder for a connection whose mechanism may encrypt.
-    pub(crate) fn sealed(version: Version, sealer: Option<Sealer>) -> Self {
-        Encoder { version, sealer: sealer.map(Box::new) }
+    pub(crate) fn sealed(version: Version, sealer: Option<Box<Sealer>>) -> Self {
+        Encoder { version, sealer }
     }
 
     /// The connection's version.

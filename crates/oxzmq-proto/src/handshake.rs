@@ -97,7 +97,7 @@ struct Peer {
     socket_type: Option<SocketType>,
     routing_id: Bytes,
     properties: Properties,
-    traffic: Option<(Sealer, Opener)>,
+    traffic: Option<(Box<Sealer>, Box<Opener>)>,
 }
 
 /// What a completed handshake leaves for the connection's traffic.

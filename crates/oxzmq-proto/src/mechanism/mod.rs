@@ -76,7 +76,7 @@ pub(crate) trait Mechanism: fmt::Debug + Send + Sync {
     fn peer_properties(&mut self) -> Properties;
 
     /// What seals and opens the traffic, once ready; `None` where it travels in the clear.
-    fn traffic(&mut self) -> Option<(Sealer, Opener)> {
+    fn traffic(&mut self) -> Option<(Box<Sealer>, Box<Opener>)> {
         None
     }
 }

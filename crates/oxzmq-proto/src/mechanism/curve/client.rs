@@ -29,7 +29,7 @@ pub(in crate::mechanism) struct Client {
     state: State,
     /// The next command to send.
     command: Option<Vec<u8>>,
-    traffic: Option<(Sealer, Opener)>,
+    traffic: Option<(Box<Sealer>, Box<Opener>)>,
 }
 
 #[derive(Debug)]
@@ -103,8 +103,10 @@ impl Client {
         let count = fields.take("READY")?;
         let metadata = open_box(fields.0, shared, &counted(READY_NONCE, count), "READY")?;
         let properties = peer_metadata(self.socket_type, &metadata)?;
-        self.traffic =
-            Some((Sealer::new(shared, Side::Client, INITIATE_COUNT + 1), Opener::new(shared, Side::Server, *count)));
+        self.traffic = Some((
+            Box::new(Sealer::new(shared, Side::Client, INITIATE_COUNT + 1)),
+            Box::new(Opener::new(shared, Side::Server, *count)),
+        ));
         Ok(properties)
     }
 }
@@ -142,7 +144,7 @@ impl Mechanism for Client {
         }
     }
 
-    fn traffic(&mut self) -> Option<(Sealer, Opener)> {
+    fn traffic(&mut self) -> Option<(Box<Sealer>, Box<Opener>)> {
         self.traffic.take()
     }
 }

@@ -12,6 +12,7 @@
 //! Capitals are public keys, small letters secret ones; S and C live long, S' and C' as long as the
 //! connection. Every nonce is a prefix that says what the box is for, and a number or random octets.
 
+mod cipher;
 mod client;
 mod crypto;
 mod keys;

@@ -185,9 +185,9 @@ impl Mechanism for Server {
         }
     }
 
-    fn traffic(&mut self) -> Option<(Sealer, Opener)> {
+    fn traffic(&mut self) -> Option<(Box<Sealer>, Box<Opener>)> {
         let State::Done(client) = &self.state else { return None };
         let sealer = Sealer::new(&client.shared, Side::Server, READY_COUNT + 1);
-        Some((sealer, Opener::new(&client.shared, Side::Client, client.count)))
+        Some((Box::new(sealer), Box::new(Opener::new(&client.shared, Side::Client, client.count))))
     }
 }

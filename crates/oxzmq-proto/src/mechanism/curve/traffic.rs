@@ -9,8 +9,8 @@
 
 use bytes::Bytes;
 
-use super::counted;
-use super::crypto::{Dryoc, MAC, NONCE, Primitives, SharedKey};
+use super::cipher::Cipher;
+use super::crypto::{MAC, SharedKey};
 use crate::header::{COMMAND, Header, MAX_HEADER, MORE};
 use crate::{Frame, OutBuf, ProtocolError, Version, command};
 
@@ -34,27 +34,25 @@ pub(super) enum Side {
 }
 
 impl Side {
-    /// The nonce of this side's MESSAGEs, but for its counter.
-    fn nonce(self) -> [u8; NONCE] {
-        let prefix = match self {
+    /// The nonces of this side's MESSAGEs, but for their counter.
+    fn prefix(self) -> &'static [u8; 16] {
+        match self {
             Side::Client => b"CurveZMQMESSAGEC",
             Side::Server => b"CurveZMQMESSAGES",
-        };
-        counted(prefix, &[0; 8])
+        }
     }
 }
 
 /// Turns frames into MESSAGEs.
 #[derive(Debug)]
 pub(crate) struct Sealer {
-    key: SharedKey,
-    nonce: [u8; NONCE],
+    cipher: Cipher,
     next: u64,
 }
 
 impl Sealer {
     pub(super) fn new(key: &SharedKey, side: Side, first: u64) -> Self {
-        Sealer { key: key.clone(), nonce: side.nonce(), next: first }
+        Sealer { cipher: Cipher::new(key, side.prefix()), next: first }
     }
 
     /// Append the frame with these flags (those of a header) whose body is `parts`.
@@ -65,7 +63,6 @@ impl Sealer {
         let count = self.next.to_be_bytes();
         // A connection that sends a thousand million messages a second has five hundred years.
         self.next += 1;
-        self.nonce[16..].copy_from_slice(&count);
 
         let mut start = [0; MESSAGE_OVERHEAD];
         start[..8].copy_from_slice(NAME);
@@ -76,19 +73,19 @@ impl Sealer {
             let mut message = Vec::with_capacity(MESSAGE_OVERHEAD + body);
             message.extend_from_slice(&start);
             parts.iter().for_each(|part| message.extend_from_slice(part));
-            self.seal(&mut message);
+            self.seal(&count, &mut message);
             return out.put_bytes(Bytes::from(message));
         }
         out.put(&start);
         parts.iter().for_each(|part| out.put(part));
-        self.seal(out.tail_mut(MESSAGE_OVERHEAD + body));
+        self.seal(&count, out.tail_mut(MESSAGE_OVERHEAD + body));
     }
 
     /// Seal what follows the clear part of `message`, in place.
     #[inline]
-    fn seal(&self, message: &mut [u8]) {
+    fn seal(&mut self, count: &[u8; 8], message: &mut [u8]) {
         let (clear, sealed) = message.split_at_mut(CLEAR);
-        let mac = Dryoc::seal(&self.key, &self.nonce, sealed);
+        let mac = self.cipher.seal(count, sealed);
         clear[CLEAR - MAC..].copy_from_slice(&mac);
     }
 }
@@ -108,8 +105,7 @@ fn outer_flags(flags: u8) -> u8 {
 /// Turns MESSAGEs into frames.
 #[derive(Debug)]
 pub(crate) struct Opener {
-    key: SharedKey,
-    nonce: [u8; NONCE],
+    cipher: Cipher,
     /// The peer's last counter; the next has to be greater.
     last: u64,
     order: Order,
@@ -129,16 +125,16 @@ impl Opener {
     pub(super) fn new(key: &SharedKey, side: Side, last: [u8; 8]) -> Self {
         let order = if looks_little(last) { Order::Little } else { Order::Unknown };
         let last = if order == Order::Little { u64::from_le_bytes(last) } else { u64::from_be_bytes(last) };
-        Opener { key: key.clone(), nonce: side.nonce(), last, order }
+        Opener { cipher: Cipher::new(key, side.prefix()), last, order }
     }
 
     /// The flags (those of a header) and body of the frame in `message`.
     pub(crate) fn open(&mut self, message: &[u8]) -> Result<(u8, Frame), ProtocolError> {
-        let (count, order) = self.check(message)?;
+        let (octets, count, order) = self.check(message)?;
         let (mac, sealed) = mac_and_sealed(message)?;
         let (flags, frame) = if sealed.len() <= Frame::INLINE_MAX + 1 {
             let mut opened = [0; Frame::INLINE_MAX + 1];
-            let good = Dryoc::open(&self.key, &self.nonce, mac, sealed, &mut opened[..sealed.len()]);
+            let good = self.cipher.open(&octets, mac, sealed, &mut opened[..sealed.len()]);
             let (flags, data) = opened.split_first_chunk::<1>().ok_or(FORGED)?;
             let mut frame = Frame::new();
             if let (true, Some(data)) = (good, data.first_chunk()) {
@@ -149,7 +145,7 @@ impl Opener {
             (flags[0], frame)
         } else {
             let mut opened = vec![0; sealed.len()];
-            if !Dryoc::open(&self.key, &self.nonce, mac, sealed, &mut opened) {
+            if !self.cipher.open(&octets, mac, sealed, &mut opened) {
                 return Err(FORGED);
             }
             (opened[0], Frame::from(Bytes::from(opened).slice(1..)))
@@ -160,10 +156,10 @@ impl Opener {
 
     /// As [`Opener::open`], in place.
     pub(crate) fn open_owned(&mut self, mut message: Vec<u8>) -> Result<(u8, Frame), ProtocolError> {
-        let (count, order) = self.check(&message)?;
+        let (octets, count, order) = self.check(&message)?;
         let (clear, sealed) = message.split_at_mut(CLEAR); // `check` has seen more than that
         let Some(mac) = clear.last_chunk::<MAC>() else { return Err(FORGED) };
-        if !Dryoc::open_in_place(&self.key, &self.nonce, mac, sealed) {
+        if !self.cipher.open_in_place(&octets, mac, sealed) {
             return Err(FORGED);
         }
         (self.last, self.order) = (count, order);
@@ -171,9 +167,10 @@ impl Opener {
         Ok((flags, Frame::from(Bytes::from(message).slice(MESSAGE_OVERHEAD..))))
     }
 
-    /// Check what is in the clear, and make the nonce ready. The counter is believed once the box was opened.
+    /// Check what is in the clear; returns the counter as it came, and what it says. It is believed once the box was
+    /// opened.
     #[inline]
-    fn check(&mut self, message: &[u8]) -> Result<(u64, Order), ProtocolError> {
+    fn check(&self, message: &[u8]) -> Result<([u8; 8], u64, Order), ProtocolError> {
         let Some((name, rest)) = message.split_first_chunk::<8>() else {
             let (name, _) = command::split(message)?;
             return Err(command::unexpected(name));
@@ -195,8 +192,7 @@ impl Opener {
         if count <= self.last {
             return Err(ProtocolError::NonceNotIncreasing { last: self.last, received: count });
         }
-        self.nonce[16..].copy_from_slice(&octets);
-        Ok((count, order))
+        Ok((octets, count, order))
     }
 }
 
@@ -290,10 +286,9 @@ mod tests {
         }
         // Genuine, but without flags.
         let key = SharedKey([9; 32]);
-        let mut nonce = Side::Client.nonce();
-        nonce[23] = 9;
-        let mac = Dryoc::seal(&key, &nonce, &mut []);
-        let empty = [&NAME[..], &nonce[16..], &mac].concat();
+        let count = 9u64.to_be_bytes();
+        let mac = Cipher::new(&key, Side::Client.prefix()).seal(&count, &mut []);
+        let empty = [&NAME[..], &count, &mac].concat();
         let error = pair().1.open(&empty).unwrap_err();
         assert_eq!(error, ProtocolError::MalformedCommand { name: "MESSAGE", length: 32 });
     }
@@ -303,11 +298,10 @@ mod tests {
         let key = SharedKey([9; 32]);
         let mut opener = Opener::new(&key, Side::Server, 0u64.to_le_bytes());
         for count in [1u64, 2, 255, 256, 257] {
-            let mut nonce = Side::Server.nonce();
-            nonce[16..].copy_from_slice(&count.to_le_bytes());
+            let count = count.to_le_bytes();
             let mut data = *b"\0x";
-            let mac = Dryoc::seal(&key, &nonce, &mut data);
-            let message = [&NAME[..], &nonce[16..], &mac, &data].concat();
+            let mac = Cipher::new(&key, Side::Server.prefix()).seal(&count, &mut data);
+            let message = [&NAME[..], &count, &mac, &data].concat();
             assert_eq!(opener.open(&message).unwrap().1, "x");
             assert!(opener.open(&message).is_err());
         }
