@@ -13,7 +13,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 
 /// So large a block, once freed, is what [`settle_allocator`] shows the allocator.
-const LARGE_BLOCK: usize = 1024 * 1024;
+const LARGE_BLOCK: usize = 4 * 1024 * 1024;
 
 /// Lets glibc's allocator keep what a queue needs between two fills.
 ///
