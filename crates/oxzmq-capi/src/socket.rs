@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 
 use libc::{c_char, c_int, size_t};
-use oxzmq::{Context, EventFd, Message};
+use oxzmq::{Context, ErrorKind, EventFd, Message};
 use parking_lot::Mutex;
 
 use crate::guard::{self, Errno, Result};
@@ -164,18 +164,31 @@ pub unsafe extern "C" fn zmq_connect(socket: *mut c_void, endpoint: *const c_cha
     unsafe { with_endpoint(socket, endpoint, |socket, endpoint| Ok(socket.inner.connect(endpoint)?)) }
 }
 
+/// The C API says ENOENT of an address that cannot be one, too: it is not bound.
+fn gone(endpoint: &str, result: oxzmq::Result<()>) -> Result<()> {
+    match result {
+        Err(error)
+            if error.kind() == ErrorKind::InvalidEndpoint
+                && endpoint.split_once("://").is_some_and(|(_, address)| !address.is_empty()) =>
+        {
+            Err(Errno(libc::ENOENT))
+        }
+        result => Ok(result?),
+    }
+}
+
 /// See `zmq_unbind(3)`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zmq_unbind(socket: *mut c_void, endpoint: *const c_char) -> c_int {
     // SAFETY: the caller gives a string with a terminating zero.
-    unsafe { with_endpoint(socket, endpoint, |socket, endpoint| Ok(socket.inner.unbind(endpoint)?)) }
+    unsafe { with_endpoint(socket, endpoint, |socket, endpoint| gone(endpoint, socket.inner.unbind(endpoint))) }
 }
 
 /// See `zmq_disconnect(3)`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zmq_disconnect(socket: *mut c_void, endpoint: *const c_char) -> c_int {
     // SAFETY: the caller gives a string with a terminating zero.
-    unsafe { with_endpoint(socket, endpoint, |socket, endpoint| Ok(socket.inner.disconnect(endpoint)?)) }
+    unsafe { with_endpoint(socket, endpoint, |socket, endpoint| gone(endpoint, socket.inner.disconnect(endpoint))) }
 }
 
 /// See `zmq_connect_peer(3)`.

@@ -122,6 +122,11 @@ static void endpoints (void)
     SHOW (zmq_unbind (socket, NULL));
     SHOW (zmq_unbind (socket, "tcp://127.0.0.1:1"));
     SHOW (zmq_disconnect (socket, "inproc://nobody"));
+    SHOW (zmq_disconnect (socket, "tcp://127.0.0.1"));
+    SHOW (zmq_unbind (socket, "tcp://127.0.0.1:99999"));
+    SHOW (zmq_unbind (socket, "tcp://"));
+    SHOW (zmq_disconnect (socket, "nothing"));
+    SHOW (zmq_unbind (socket, "foo://x"));
     char endpoint[256];
     size_t size = sizeof endpoint;
     SHOW (zmq_bind (socket, "tcp://127.0.0.1:*"));
