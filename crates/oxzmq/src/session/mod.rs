@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use oxzmq_proto::{Control, Decoder, Encoder, Frame, Message, OutBuf, ProtocolError, SocketType};
 use parking_lot::Mutex;
 
+use self::receive::Patience;
 pub(crate) use self::send::Gathered;
 use crate::connector::Connector;
 use crate::context::Lingering;
@@ -149,6 +150,7 @@ struct Rx {
     paused: bool,
     /// The last read was of a large body and to its end: the next is probably large, too.
     expects_large: bool,
+    patience: Patience,
     /// Octets read so far, from all connections.
     octets: u64,
 }

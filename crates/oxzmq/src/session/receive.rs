@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use oxzmq_proto::{Control, Message};
 use rustix::buffer::spare_capacity;
@@ -145,7 +145,9 @@ impl Session {
         if let Some(mut body) = rx.decoder.as_mut().and_then(|decoder| decoder.body()) {
             body.reserve();
             let want = body.missing.min(body.buffer.capacity() - body.buffer.len());
-            let Some(got) = recv_body(link, body.buffer, want)? else { return Ok(Next::Wait) };
+            let Some(got) = recv_patiently(&mut rx.patience, || recv_body(link, body.buffer, want))? else {
+                return Ok(Next::Wait);
+            };
             rx.octets += got as u64;
             if let Some(decoder) = &mut rx.decoder {
                 decoder.body_received(&mut rx.batch, &mut rx.controls).map_err(Lost::Protocol)?;
@@ -154,7 +156,8 @@ impl Session {
             }
             self.heard();
             let more = self.deliver(rx, wake);
-            return Ok(if more && got == want { Next::Again } else { Next::Wait });
+            let soon = got == want || rx.patience.is_left();
+            return Ok(if more && soon { Next::Again } else { Next::Wait });
         }
         let mut buffer = READ.take();
         let next = self.read_small(rx, link, wake, &mut buffer);
@@ -171,11 +174,12 @@ impl Session {
             buffer.resize(kept + READ_BUFFER, 0);
         }
         buffer[..kept].copy_from_slice(&rx.leftover[rx.leftover_start..]);
-        let most = if std::mem::take(&mut rx.expects_large) { PEEK } else { usize::MAX };
+        let most = if rx.expects_large { PEEK } else { usize::MAX };
         let space = most.min(buffer.len() - kept);
         let into = &mut buffer[kept..kept + space];
         let read = received(|| rustix::net::recv(&link.fd, &mut *into, RecvFlags::empty()).map(|(n, _)| n))?;
         let Some(got) = read else { return Ok(Next::Wait) };
+        rx.expects_large = false;
         rx.octets += got as u64;
         let input = &buffer[..kept + got];
         let used = self.decode(rx, input)?;
@@ -256,6 +260,52 @@ impl Session {
             }
         }
     }
+}
+
+/// Whether to look for the rest of a large body before sleeping. It is on its way, mostly in the next few microseconds,
+/// and to be put to sleep and woken for each piece of it takes longer than that.
+#[derive(Debug)]
+pub(super) struct Patience(u8);
+
+/// So often in a row may looking be in vain before it is given up, until a body comes that does not let itself be waited for.
+const PATIENCE: u8 = 8;
+
+/// How long to look: about what sleeping and waking cost together.
+const LOOK: Duration = Duration::from_micros(25);
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self(PATIENCE)
+    }
+}
+
+impl Patience {
+    fn is_left(&self) -> bool {
+        self.0 > 0
+    }
+}
+
+/// Receives, if need be a moment later. Others that could run on this processor come first.
+fn recv_patiently(
+    patience: &mut Patience,
+    mut recv: impl FnMut() -> Result<Option<usize>, Lost>,
+) -> Result<Option<usize>, Lost> {
+    if let Some(got) = recv()? {
+        return Ok(Some(got));
+    }
+    if !patience.is_left() {
+        return Ok(None);
+    }
+    let start = Instant::now();
+    while start.elapsed() < LOOK {
+        std::thread::yield_now();
+        if let Some(got) = recv()? {
+            patience.0 = PATIENCE;
+            return Ok(Some(got));
+        }
+    }
+    patience.0 -= 1;
+    Ok(None)
 }
 
 /// Appends at most `want` bytes to a large body; `None` when there is nothing yet.
