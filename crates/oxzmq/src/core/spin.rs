@@ -1,7 +1,7 @@
 //! Looking a little longer before going to sleep.
 //!
-//! Putting a thread to sleep and waking it takes longer than the other thread of a busy inproc pair needs for
-//! its next message. So a thread that would sleep looks for a few microseconds first, where that has lately
+//! Putting a thread to sleep and waking it takes longer than the other end of a busy conversation needs for
+//! its next message. So a thread that would sleep looks for some microseconds first, where that has lately mostly
 //! been worth it: never with one processor, and hardly ever where messages are far apart.
 //!
 //! In a flood the opposite danger is to come back for each single message. A thread that lately found several at a
@@ -14,7 +14,11 @@ use std::time::{Duration, Instant};
 /// takes more than twice the best choice.
 const LOOK: Duration = Duration::from_micros(25);
 
-/// So often in a row may looking be in vain before it is given up.
+/// The same for a connection, where the kernel's part comes on top. Whatever else could run on the processor runs
+/// meanwhile.
+pub(super) const LOOK_AT_NETWORK: Duration = Duration::from_micros(40);
+
+/// So often more than it was worth it may looking be in vain before it is given up.
 const CREDIT: u8 = 8;
 
 /// With no credit left, one wait in so many is a try.
@@ -70,7 +74,7 @@ impl Spin {
 
     /// Whether looking was worth it.
     pub(super) fn tell(&mut self, changed: bool) {
-        self.credit = if changed { CREDIT } else { self.credit.saturating_sub(1) };
+        self.credit = if changed { (self.credit + 1).min(CREDIT) } else { self.credit.saturating_sub(1) };
     }
 }
 
@@ -109,6 +113,8 @@ mod tests {
         let tries = (0..256).filter(|_| spin.is_worthwhile()).count();
         assert!(tries <= 256 / usize::from(TRY_EVERY));
         spin.tell(true);
+        assert!(spin.is_worthwhile());
+        (0..2 * CREDIT).for_each(|_| spin.tell(true));
         assert_eq!(spin.credit, CREDIT);
     }
 

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io::ErrorKind::Interrupted;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::MutexGuard;
 
@@ -74,9 +74,14 @@ impl Core {
         timeout: Option<Duration>,
     ) -> MutexGuard<'a, State> {
         self.start_leading(&mut state, net, want);
+        let looks = timeout != Some(Duration::ZERO) && state.spin.is_worthwhile();
         drop(state);
-        let interrupted = self.lead(net, timeout);
+        let found = looks && self.look(net);
+        let interrupted = !found && self.lead(net, timeout);
         let mut state = self.state.lock();
+        if looks {
+            state.spin.tell(found);
+        }
         state.leader = None;
         state.lease.used = true;
         state.interrupted = interrupted;
@@ -108,6 +113,27 @@ impl Core {
         if let Some(net) = self.net.get() {
             self.lease(state, net);
         }
+    }
+
+    /// Looks for a moment whether something is ready, without going to sleep; others that could run on this processor come
+    /// first. Drives what there is.
+    fn look(self: &Arc<Self>, net: &Net) -> bool {
+        let mut events = EVENTS.take();
+        events.clear();
+        events.reserve(EVENTS_PER_WAIT);
+        let start = Instant::now();
+        while events.is_empty() && start.elapsed() < spin::LOOK_AT_NETWORK {
+            std::thread::yield_now();
+            let _ = net.set.wait(&mut events, Some(Duration::ZERO));
+        }
+        let found = !events.is_empty();
+        if found {
+            // Ordered by the state's lock, see the field.
+            self.leader_awake.store(true, Ordering::Relaxed);
+            self.drive(&events);
+        }
+        EVENTS.set(events);
+        found
     }
 
     /// True when a signal has ended the wait.
