@@ -18,7 +18,7 @@
 
 mod calls;
 mod peering;
-mod spin;
+pub(crate) mod spin;
 mod wait;
 mod watch;
 

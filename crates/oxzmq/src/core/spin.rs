@@ -10,13 +10,14 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use crate::sys::{Events, PollSet};
+
 /// How long a thread looks before it goes to sleep. About what sleeping and waking cost together, so that it never
 /// takes more than twice the best choice.
 const LOOK: Duration = Duration::from_micros(25);
 
-/// The same for a connection, where the kernel's part comes on top. Whatever else could run on the processor runs
-/// meanwhile.
-pub(super) const LOOK_AT_NETWORK: Duration = Duration::from_micros(40);
+/// The same for connections, where the kernel's part comes on top.
+const LOOK_AT_NETWORK: Duration = Duration::from_micros(40);
 
 /// So often more than it was worth it may looking be in vain before it is given up.
 const CREDIT: u8 = 8;
@@ -30,9 +31,9 @@ const LONGEST_REST: u32 = 4096;
 /// So many messages between two waits are a flood.
 const FLOOD: u32 = 4;
 
-/// What a socket has learned about looking.
+/// What a socket, or an I/O thread, has learned about looking.
 #[derive(Debug)]
-pub(super) struct Spin {
+pub(crate) struct Spin {
     credit: u8,
     waits: u8,
     /// Messages received since the last wait.
@@ -50,12 +51,12 @@ impl Default for Spin {
 impl Spin {
     /// A message was received.
     #[inline]
-    pub(super) fn count(&mut self) {
+    pub(crate) fn count(&mut self) {
         self.received = self.received.wrapping_add(1);
     }
 
     /// Whether to look before sleeping.
-    pub(super) fn is_worthwhile(&mut self) -> bool {
+    pub(crate) fn is_worthwhile(&mut self) -> bool {
         static SEVERAL: OnceLock<bool> = OnceLock::new();
         self.waits = self.waits.wrapping_add(1);
         (self.credit > 0 || self.waits.is_multiple_of(TRY_EVERY))
@@ -63,7 +64,7 @@ impl Spin {
     }
 
     /// How long to let messages gather once there are some.
-    pub(super) fn rest(&mut self) -> Duration {
+    pub(crate) fn rest(&mut self) -> Duration {
         self.rest = match std::mem::take(&mut self.received) {
             0 | 1 => 0,
             n if n >= FLOOD => (self.rest * 2).clamp(256, LONGEST_REST),
@@ -73,13 +74,27 @@ impl Spin {
     }
 
     /// Whether looking was worth it.
-    pub(super) fn tell(&mut self, changed: bool) {
+    pub(crate) fn tell(&mut self, changed: bool) {
         self.credit = if changed { (self.credit + 1).min(CREDIT) } else { self.credit.saturating_sub(1) };
     }
 }
 
+/// Looks whether a descriptor of `set` is ready, as long as that is worth it; `events` says which. Whatever else could run
+/// on this processor runs meanwhile.
+pub(crate) fn look(set: &PollSet, events: &mut Events) -> bool {
+    let start = Instant::now();
+    loop {
+        std::thread::yield_now();
+        // A set that cannot be looked at cannot be waited for either: that is where to say so.
+        let looked = set.wait(events, Some(Duration::ZERO));
+        if looked.is_err() || !events.is_empty() || start.elapsed() >= LOOK_AT_NETWORK {
+            return !events.is_empty();
+        }
+    }
+}
+
 /// Looks until `found`, and then for `rest` longer, or until looking is not worth it any more.
-pub(super) fn wait(found: impl Fn() -> bool, rest: Duration) {
+pub(crate) fn wait(found: impl Fn() -> bool, rest: Duration) {
     let start = Instant::now();
     loop {
         // A look costs the other thread a little, too: its processor has to give up what is looked at.

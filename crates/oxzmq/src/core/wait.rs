@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io::ErrorKind::Interrupted;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::MutexGuard;
 
@@ -115,18 +115,12 @@ impl Core {
         }
     }
 
-    /// Looks for a moment whether something is ready, without going to sleep; others that could run on this processor come
-    /// first. Drives what there is.
+    /// Looks for a moment whether something is ready, and drives it.
     fn look(self: &Arc<Self>, net: &Net) -> bool {
         let mut events = EVENTS.take();
         events.clear();
         events.reserve(EVENTS_PER_WAIT);
-        let start = Instant::now();
-        while events.is_empty() && start.elapsed() < spin::LOOK_AT_NETWORK {
-            std::thread::yield_now();
-            let _ = net.set.wait(&mut events, Some(Duration::ZERO));
-        }
-        let found = !events.is_empty();
+        let found = spin::look(&net.set, &mut events);
         if found {
             // Ordered by the state's lock, see the field.
             self.leader_awake.store(true, Ordering::Relaxed);

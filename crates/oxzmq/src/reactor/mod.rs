@@ -29,6 +29,7 @@ pub(crate) use self::parting::Parting;
 use self::pending::Pending;
 use self::proxying::Proxying;
 use crate::connector::Connector;
+use crate::core::spin::{self, Spin};
 use crate::core::{Core, Net};
 use crate::datagrams::Datagrams;
 use crate::listener::{Accepted, Listener};
@@ -257,6 +258,7 @@ struct Worker {
     /// Connections whose messages gather, and when each was last seen flushed.
     gathering: Vec<(Weak<Session>, Gathered)>,
     next_rest: Instant,
+    spin: Spin,
 }
 
 impl Worker {
@@ -273,6 +275,7 @@ impl Worker {
             next_tick: Instant::now(),
             gathering: Vec::new(),
             next_rest: Instant::now(),
+            spin: Spin::default(),
         }
     }
 
@@ -288,7 +291,13 @@ impl Worker {
                 inbox.asleep = inbox.commands.is_empty();
                 if inbox.asleep { timeout } else { Some(Duration::ZERO) }
             };
-            if let Err(error) = self.reactor.set.wait(&mut events, timeout)
+            let looks = timeout != Some(Duration::ZERO) && self.spin.is_worthwhile();
+            let found = looks && spin::look(&self.reactor.set, &mut events);
+            if looks {
+                self.spin.tell(found);
+            }
+            if !found
+                && let Err(error) = self.reactor.set.wait(&mut events, timeout)
                 && error.kind() != io::ErrorKind::Interrupted
             {
                 tracing::error!(%error, "an I/O thread cannot wait for its descriptors");
