@@ -1,13 +1,15 @@
 //! Waiting for several sockets and plain descriptors at once (`zmq_poll(3)`).
 
+use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use crate::core::spin::{self, Spin};
 use crate::core::{Core, Net, Want};
 use crate::error::{Error, Result};
 use crate::socket::Socket;
@@ -258,7 +260,7 @@ impl<'a> Poller<'a> {
         if let Some(waker) = waker {
             fds.push(PollFd::from_borrowed_fd(waker.fd.as_fd(), PollFlags::IN));
         }
-        match poll(&mut fds, timeout.map(sys::timespec).as_ref()) {
+        match poll_looking_first(&mut fds, timeout) {
             Ok(_) => {}
             Err(Errno::INTR) if !self.interruptible => {}
             Err(error) => return Err(Error::from_os(&error.into(), "cannot poll")),
@@ -287,4 +289,20 @@ impl<'a> Poller<'a> {
             .collect();
         Ok((sets, Ok(events)))
     }
+}
+
+thread_local! {
+    /// A poller may be made anew for each wait, so it is the thread that learns.
+    static SPIN: RefCell<Spin> = RefCell::new(Spin::default());
+}
+
+fn poll_looking_first(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> rustix::io::Result<usize> {
+    if timeout != Some(Duration::ZERO) && SPIN.with_borrow_mut(Spin::is_worthwhile) {
+        let found = spin::look(|| poll(fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0));
+        SPIN.with_borrow_mut(|spin| spin.tell(found));
+        if found {
+            return Ok(1);
+        }
+    }
+    poll(fds, timeout.map(sys::timespec).as_ref())
 }

@@ -92,6 +92,12 @@ impl PollSet {
         epoll::wait(&self.epoll, spare_capacity(events), timeout.as_ref())?;
         Ok(())
     }
+
+    /// Whether anything is ready now. A set that cannot be looked at cannot be waited for either, which will say so.
+    pub(crate) fn look(&self, events: &mut Events) -> bool {
+        let _ = self.wait(events, Some(Duration::ZERO));
+        !events.is_empty()
+    }
 }
 
 impl AsFd for PollSet {

@@ -10,8 +10,6 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::sys::{Events, PollSet};
-
 /// How long a thread looks before it goes to sleep. About what sleeping and waking cost together, so that it never
 /// takes more than twice the best choice.
 const LOOK: Duration = Duration::from_micros(25);
@@ -31,7 +29,7 @@ const LONGEST_REST: u32 = 4096;
 /// So many messages between two waits are a flood.
 const FLOOD: u32 = 4;
 
-/// What a socket, or an I/O thread, has learned about looking.
+/// What a socket, an I/O thread or one that polls has learned about looking.
 #[derive(Debug)]
 pub(crate) struct Spin {
     credit: u8,
@@ -79,16 +77,17 @@ impl Spin {
     }
 }
 
-/// Looks whether a descriptor of `set` is ready, as long as that is worth it; `events` says which. Whatever else could run
-/// on this processor runs meanwhile.
-pub(crate) fn look(set: &PollSet, events: &mut Events) -> bool {
+/// Asks again and again whether a descriptor is ready, as long as that is worth it. Whatever else could run on this processor
+/// runs meanwhile.
+pub(crate) fn look(mut ready: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     loop {
         std::thread::yield_now();
-        // A set that cannot be looked at cannot be waited for either: that is where to say so.
-        let looked = set.wait(events, Some(Duration::ZERO));
-        if looked.is_err() || !events.is_empty() || start.elapsed() >= LOOK_AT_NETWORK {
-            return !events.is_empty();
+        if ready() {
+            return true;
+        }
+        if start.elapsed() >= LOOK_AT_NETWORK {
+            return false;
         }
     }
 }

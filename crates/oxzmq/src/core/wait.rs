@@ -120,7 +120,7 @@ impl Core {
         let mut events = EVENTS.take();
         events.clear();
         events.reserve(EVENTS_PER_WAIT);
-        let found = spin::look(&net.set, &mut events);
+        let found = spin::look(|| net.set.look(&mut events));
         if found {
             // Ordered by the state's lock, see the field.
             self.leader_awake.store(true, Ordering::Relaxed);

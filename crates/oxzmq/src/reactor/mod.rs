@@ -292,7 +292,7 @@ impl Worker {
                 if inbox.asleep { timeout } else { Some(Duration::ZERO) }
             };
             let looks = timeout != Some(Duration::ZERO) && self.spin.is_worthwhile();
-            let found = looks && spin::look(&self.reactor.set, &mut events);
+            let found = looks && spin::look(|| self.reactor.set.look(&mut events));
             if looks {
                 self.spin.tell(found);
             }
