@@ -23,8 +23,12 @@ const LARGE_BLOCK: usize = 4 * 1024 * 1024;
 /// A block that nobody writes to costs no memory. Other allocators take no notice.
 pub(crate) fn settle_allocator() {
     static ONCE: Once = Once::new();
-    // Without the box the compiler may see that nobody needs the block.
-    ONCE.call_once(|| drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE_BLOCK))));
+    ONCE.call_once(|| {
+        let mut block = Vec::<u8>::new();
+        // Where memory is that short, all stays as it is. Without the box the compiler may see that nobody needs the block.
+        let _ = std::hint::black_box(&mut block).try_reserve_exact(LARGE_BLOCK);
+        drop(std::hint::black_box(block));
+    });
 }
 
 /// What to watch a descriptor for. Level-triggered: a condition is reported as long as it holds.

@@ -29,7 +29,7 @@ const LONGEST_REST: u32 = 4096;
 /// So many messages between two waits are a flood.
 const FLOOD: u32 = 4;
 
-/// What a socket, an I/O thread or one that polls has learned about looking.
+/// What a socket, a connection, an I/O thread or one that polls has learned about looking.
 #[derive(Debug)]
 pub(crate) struct Spin {
     credit: u8,
@@ -143,6 +143,19 @@ mod tests {
         assert_eq!(spin.rest(), Duration::from_nanos(LONGEST_REST.into()));
         spin.count();
         assert_eq!(spin.rest(), Duration::ZERO);
+    }
+
+    #[test]
+    fn looking_ends_when_it_is_found_and_when_it_is_not() {
+        let mut asked = 0;
+        assert!(look(|| {
+            asked += 1;
+            asked == 3
+        }));
+        assert_eq!(asked, 3);
+        let start = Instant::now();
+        assert!(!look(|| false));
+        assert!(start.elapsed() >= LOOK_AT_NETWORK);
     }
 
     #[test]

@@ -22,11 +22,11 @@ use std::time::{Duration, Instant};
 use oxzmq_proto::{Control, Decoder, Encoder, Frame, Message, OutBuf, ProtocolError, SocketType};
 use parking_lot::Mutex;
 
-use self::receive::Patience;
 pub(crate) use self::send::Gathered;
 use crate::connector::Connector;
 use crate::context::Lingering;
 use crate::core::Core;
+use crate::core::spin::Spin;
 use crate::monitor::{Event, EventKind};
 use crate::options::Options;
 use crate::peer_info::Description;
@@ -150,7 +150,8 @@ struct Rx {
     paused: bool,
     /// The last read was of a large body and to its end: the next is probably large, too.
     expects_large: bool,
-    patience: Patience,
+    /// What was learned about looking for the next piece of a large body.
+    spin: Spin,
     /// Octets read so far, from all connections.
     octets: u64,
 }

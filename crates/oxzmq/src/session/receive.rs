@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use oxzmq_proto::{Control, Message};
 use rustix::buffer::spare_capacity;
@@ -12,9 +12,13 @@ use rustix::net::RecvFlags;
 
 use super::send::WRITE_BATCH;
 use super::{Link, Lost, Next, Rx, STEPS_PER_VISIT, Session, Tx, clock, nanos};
+use crate::core::spin::{self, Spin};
 
 /// Size of the per-thread buffer that reads go into.
 const READ_BUFFER: usize = 256 * 1024;
+
+/// After so many octets of a large body the next are worth a look before sleeping.
+const LARGE_PIECE: usize = 16 * 1024;
 
 /// Read after a large body: enough for the header of the next, and little to copy out of the way of its body.
 const PEEK: usize = 256;
@@ -145,7 +149,7 @@ impl Session {
         if let Some(mut body) = rx.decoder.as_mut().and_then(|decoder| decoder.body()) {
             body.reserve();
             let want = body.missing.min(body.buffer.capacity() - body.buffer.len());
-            let Some(got) = recv_patiently(&mut rx.patience, || recv_body(link, body.buffer, want))? else {
+            let Some(got) = recv_looking(&mut rx.spin, || recv_body(link, body.buffer, want))? else {
                 return Ok(Next::Wait);
             };
             rx.octets += got as u64;
@@ -156,7 +160,8 @@ impl Session {
             }
             self.heard();
             let more = self.deliver(rx, wake);
-            let soon = got == want || rx.patience.is_left();
+            // Who sends little at a time is not waited for: that would let slow peers, and malicious ones, hold up the others.
+            let soon = got == want || got >= LARGE_PIECE;
             return Ok(if more && soon { Next::Again } else { Next::Wait });
         }
         let mut buffer = READ.take();
@@ -262,50 +267,18 @@ impl Session {
     }
 }
 
-/// Whether to look for the rest of a large body before sleeping. It is on its way, mostly in the next few microseconds,
-/// and to be put to sleep and woken for each piece of it takes longer than that.
-#[derive(Debug)]
-pub(super) struct Patience(u8);
-
-/// So often in a row may looking be in vain before it is given up, until a body comes that does not let itself be waited for.
-const PATIENCE: u8 = 8;
-
-/// How long to look: about what sleeping and waking cost together.
-const LOOK: Duration = Duration::from_micros(25);
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self(PATIENCE)
+/// Receives, if need be a moment later: the rest of a large body is mostly there in the next few microseconds, and to be put
+/// to sleep and woken for each piece of it takes longer than that.
+fn recv_looking(spin: &mut Spin, mut recv: impl FnMut() -> Result<Option<usize>, Lost>) -> Result<Option<usize>, Lost> {
+    let mut received = recv();
+    if matches!(received, Ok(None)) && spin.is_worthwhile() {
+        let found = spin::look(|| {
+            received = recv();
+            !matches!(received, Ok(None))
+        });
+        spin.tell(found);
     }
-}
-
-impl Patience {
-    fn is_left(&self) -> bool {
-        self.0 > 0
-    }
-}
-
-/// Receives, if need be a moment later. Others that could run on this processor come first.
-fn recv_patiently(
-    patience: &mut Patience,
-    mut recv: impl FnMut() -> Result<Option<usize>, Lost>,
-) -> Result<Option<usize>, Lost> {
-    if let Some(got) = recv()? {
-        return Ok(Some(got));
-    }
-    if !patience.is_left() {
-        return Ok(None);
-    }
-    let start = Instant::now();
-    while start.elapsed() < LOOK {
-        std::thread::yield_now();
-        if let Some(got) = recv()? {
-            patience.0 = PATIENCE;
-            return Ok(Some(got));
-        }
-    }
-    patience.0 -= 1;
-    Ok(None)
+    received
 }
 
 /// Appends at most `want` bytes to a large body; `None` when there is nothing yet.
