@@ -6,7 +6,7 @@ use std::mem;
 use crate::command::{self, Traffic};
 use crate::header::{COMMAND, Header, MORE};
 use crate::limits::COMMAND_OVERHEAD;
-use crate::mechanism::curve::{MESSAGE_OVERHEAD, Opener};
+use crate::mechanism::Opener;
 use crate::reply_check::ReplyCheck;
 use crate::{Frame, Limits, Message, ProtocolError, Version};
 
@@ -283,15 +283,15 @@ impl Decoder {
     /// be presented again.
     #[inline]
     fn admit(&self, header: &Header) -> Result<(), ProtocolError> {
-        if self.opener.is_some() {
-            return self.admit_sealed(header.size);
+        if let Some(opener) = &self.opener {
+            return self.admit_sealed(header.size, opener.overhead());
         }
         self.admit_frame(header.flags, header.size)
     }
 
     /// A sealed frame: only its outside is known. What is in it is compared with the limits once it is open.
-    fn admit_sealed(&self, size: u64) -> Result<(), ProtocolError> {
-        let overhead = MESSAGE_OVERHEAD as u64 + COMMAND_OVERHEAD;
+    fn admit_sealed(&self, size: u64, overhead: usize) -> Result<(), ProtocolError> {
+        let overhead = overhead as u64 + COMMAND_OVERHEAD;
         let limits = [self.limits.max_frame_size, self.limits.max_message_size];
         match limits.into_iter().flatten().min() {
             Some(limit) if size > limit.saturating_add(overhead) => Err(ProtocolError::FrameTooLarge { size, limit }),

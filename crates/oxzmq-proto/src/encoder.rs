@@ -2,7 +2,7 @@
 
 use crate::header::{COMMAND, Header, MAX_HEADER, MORE};
 use crate::limits::MAX_PING_CONTEXT;
-use crate::mechanism::curve::Sealer;
+use crate::mechanism::Sealer;
 use crate::{Frame, Kind, Message, OutBuf, Version};
 
 /// A short header and the longest inline body, in octets.

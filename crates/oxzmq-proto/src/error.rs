@@ -96,6 +96,11 @@ pub enum ProtocolError {
     KeyExchange,
     /// The system has no random octets for keys.
     NoRandomness,
+    /// GSSAPI's library will not go on.
+    SecurityContext {
+        /// Why, in its words.
+        reason: String,
+    },
     /// Our authenticator refused the peer.
     AuthRefused {
         /// ZAP's code: 300, 400 or 500.
@@ -134,10 +139,11 @@ impl ProtocolError {
     ///
     /// True for whatever the same peer would do again; libzmq connecters never come back after one of
     /// those either. What is worth another try (a close, a reset, a timeout) is the transport's to
-    /// report, but for two things of our own: a refusal that is meant to be temporary, and randomness
-    /// that may come.
+    /// report, but for three things of our own: a refusal that is meant to be temporary, and randomness
+    /// and tickets that may come.
     pub fn is_fatal_for_connecter(&self) -> bool {
-        !matches!(self, ProtocolError::AuthRefused { status: 300 } | ProtocolError::NoRandomness)
+        use ProtocolError::*;
+        !matches!(self, AuthRefused { status: 300 } | NoRandomness | SecurityContext { .. })
     }
 
     /// The status code with which an authenticator refused: ours, or the peer's with 300, 400 or 500 in
@@ -173,7 +179,7 @@ impl ProtocolError {
             MalformedCommand { name: "READY", .. } => Some(0x1000_0016),
             MalformedCommand { .. } | InvalidGroup { .. } => Some(0x1000_0011),
             InvalidMetadata { .. } | TooManyProperties { .. } | RoutingIdTooLong { .. } => Some(0x1000_0018),
-            Cryptographic { .. } => Some(0x1100_0001),
+            Cryptographic { .. } | SecurityContext { .. } => Some(0x1100_0001),
             MechanismMismatch { .. } => Some(0x1100_0002),
             FrameTooLarge { .. }
             | LengthOverflow { .. }
@@ -228,6 +234,7 @@ impl fmt::Display for ProtocolError {
                 write!(f, "a message with the number {received} after one with the number {last}")
             }
             KeyExchange => f.write_str("the client's vouch is about other keys than this connection's"),
+            SecurityContext { reason } => write!(f, "GSSAPI: {reason}"),
             NoRandomness => f.write_str("the system has no random octets for keys"),
             AuthRefused { status } => write!(f, "the authenticator refused the peer with {status}"),
             PeerError { reason } => write!(f, "the peer refused us: {reason:?}"),

@@ -7,8 +7,7 @@ use bytes::Bytes;
 use crate::greeting::{Greeting, MechanismName, Outcome, padded};
 use crate::header::{COMMAND, Header, MAX_HEADER};
 use crate::limits::{MAX_HANDSHAKE_COMMAND, MAX_ROUTING_ID};
-use crate::mechanism::curve::{Opener, Sealer};
-use crate::mechanism::{self, AuthRequest, Mechanism, Security, Status};
+use crate::mechanism::{self, AuthRequest, Mechanism, Opener, Sealer, Security, Status};
 use crate::properties::Properties;
 use crate::{Decoder, Encoder, Limits, ProtocolError, SocketType, Version, error};
 
@@ -176,8 +175,7 @@ impl Handshake {
         let done = match verdict {
             Ok(properties) => {
                 self.granted = properties;
-                mechanism.authenticated();
-                self.drive_mechanism()
+                mechanism.authenticated().and_then(|()| self.drive_mechanism())
             }
             Err(status) => {
                 if status != 300 {

@@ -78,6 +78,11 @@ pub mod curve {
     pub use crate::mechanism::curve::{CurveClient, CurveServer, RandomSource, SecretKey};
 }
 
+/// The GSSAPI mechanism, over whatever library makes its contexts.
+pub mod gssapi {
+    pub use crate::mechanism::gssapi::{Gssapi, SecurityContext};
+}
+
 pub use decoder::{Control, Decoder, LARGE_BODY, LargeBody};
 pub use encoder::Encoder;
 pub use error::ProtocolError;

@@ -86,5 +86,5 @@ pub use peer_info::{PeerInfo, PeerKey, Unsent, WhichPeer};
 pub use peers::Drops;
 pub use poller::{Interest, PollEvent, Poller};
 pub use proxy::{proxy, proxy_steerable};
-pub use security::{AuthRequest, Credentials, Mechanism, Security};
+pub use security::{AuthRequest, Credentials, GssapiName, GssapiNameType, Mechanism, Security};
 pub use socket::{Readiness, Socket, SocketStats};

@@ -4,6 +4,7 @@
 //! out, until it is ready. It has no part in framing or in the greeting, and decides nothing about time.
 
 pub(crate) mod curve;
+pub(crate) mod gssapi;
 mod null;
 mod plain;
 
@@ -13,10 +14,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 pub use plain::PlainCredentials;
 
-use self::curve::{CurveClient, CurveServer, Opener, Sealer};
+use self::curve::{CurveClient, CurveServer};
+use self::gssapi::Gssapi;
 use crate::handshake::HandshakeConfig;
 use crate::properties::Properties;
-use crate::{ProtocolError, SocketType, error};
+use crate::{Frame, OutBuf, ProtocolError, SocketType, error};
 
 /// How a connection is secured: the mechanism, this side's role in it, and its keys.
 #[derive(Clone, Debug, Default)]
@@ -33,15 +35,17 @@ pub enum Security {
     CurveClient(Arc<CurveClient>),
     /// The server of CURVE.
     CurveServer(Arc<CurveServer>),
+    /// Either side of GSSAPI.
+    Gssapi(Arc<Gssapi>),
 }
 
 /// What there is to decide about a peer; see [`Handshake::auth_request`](crate::Handshake::auth_request).
 #[derive(Clone, PartialEq, Eq)]
 pub struct AuthRequest {
-    /// `NULL`, `PLAIN` or `CURVE`.
+    /// `NULL`, `PLAIN`, `CURVE` or `GSSAPI`.
     pub mechanism: &'static str,
     /// NULL: none. PLAIN: user name and password. CURVE: the client's public key, which it has proved to
-    /// own the secret one of.
+    /// own the secret one of. GSSAPI: the client's principal.
     pub credentials: Vec<Bytes>,
 }
 
@@ -70,7 +74,9 @@ pub(crate) trait Mechanism: fmt::Debug + Send + Sync {
     }
 
     /// The peer is welcome: go on.
-    fn authenticated(&mut self) {}
+    fn authenticated(&mut self) -> Result<(), ProtocolError> {
+        Ok(())
+    }
 
     /// The peer's metadata, once ready.
     fn peer_properties(&mut self) -> Properties;
@@ -78,6 +84,58 @@ pub(crate) trait Mechanism: fmt::Debug + Send + Sync {
     /// What seals and opens the traffic, once ready; `None` where it travels in the clear.
     fn traffic(&mut self) -> Option<(Box<Sealer>, Box<Opener>)> {
         None
+    }
+}
+
+/// Turns frames into what a mechanism sends for them.
+#[derive(Debug)]
+pub(crate) enum Sealer {
+    Curve(curve::Sealer),
+    Gssapi(gssapi::Sealer),
+}
+
+impl Sealer {
+    /// Append the frame with these flags (those of a header) whose body is `parts`.
+    #[inline]
+    pub(crate) fn put(&mut self, flags: u8, parts: &[&[u8]], out: &mut OutBuf) {
+        match self {
+            Sealer::Curve(sealer) => sealer.put(flags, parts, out),
+            Sealer::Gssapi(sealer) => sealer.put(flags, parts, out),
+        }
+    }
+}
+
+/// Turns what a mechanism has sent for frames back into them.
+#[derive(Debug)]
+pub(crate) enum Opener {
+    Curve(curve::Opener),
+    Gssapi(gssapi::Opener),
+}
+
+impl Opener {
+    /// The flags (those of a header) and body of the frame in `message`.
+    #[inline]
+    pub(crate) fn open(&mut self, message: &[u8]) -> Result<(u8, Frame), ProtocolError> {
+        match self {
+            Opener::Curve(opener) => opener.open(message),
+            Opener::Gssapi(opener) => opener.open(message),
+        }
+    }
+
+    /// As [`Opener::open`], in place where that can be.
+    pub(crate) fn open_owned(&mut self, message: Vec<u8>) -> Result<(u8, Frame), ProtocolError> {
+        match self {
+            Opener::Curve(opener) => opener.open_owned(message),
+            Opener::Gssapi(opener) => opener.open(&message),
+        }
+    }
+
+    /// Octets that travel for a frame beyond its own, at most.
+    pub(crate) fn overhead(&self) -> usize {
+        match self {
+            Opener::Curve(_) => curve::MESSAGE_OVERHEAD,
+            Opener::Gssapi(_) => gssapi::MESSAGE_OVERHEAD,
+        }
     }
 }
 
@@ -98,6 +156,7 @@ pub(crate) fn name(config: &HandshakeConfig) -> &'static str {
         Security::Null => null::NAME,
         Security::PlainClient(_) | Security::PlainServer => plain::NAME,
         Security::CurveClient(_) | Security::CurveServer(_) => curve::NAME,
+        Security::Gssapi(_) => gssapi::NAME,
     }
 }
 
@@ -109,6 +168,7 @@ pub(crate) fn new(config: &HandshakeConfig) -> Result<Box<dyn Mechanism>, Protoc
         Security::PlainServer => Box::new(plain::Server::new(config)),
         Security::CurveClient(keys) => Box::new(curve::Client::new(config, keys)?),
         Security::CurveServer(keys) => Box::new(curve::Server::new(config, keys)),
+        Security::Gssapi(gssapi) => Box::new(gssapi::Handshake::new(config, gssapi)?),
     })
 }
 

@@ -57,8 +57,9 @@ impl Mechanism for Null {
         self.asking.then(|| AuthRequest { mechanism: NAME, credentials: Vec::new() })
     }
 
-    fn authenticated(&mut self) {
+    fn authenticated(&mut self) -> Result<(), ProtocolError> {
         self.asking = false;
+        Ok(())
     }
 
     fn peer_properties(&mut self) -> Properties {

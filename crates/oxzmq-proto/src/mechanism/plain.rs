@@ -186,11 +186,12 @@ impl Mechanism for Server {
         Some(AuthRequest { mechanism: NAME, credentials: credentials.clone() })
     }
 
-    fn authenticated(&mut self) {
+    fn authenticated(&mut self) -> Result<(), ProtocolError> {
         if let ServerState::Asking(_) = self.state {
             self.command = Some(b"\x07WELCOME".to_vec());
             self.state = ServerState::Initiate;
         }
+        Ok(())
     }
 
     fn peer_properties(&mut self) -> Properties {

@@ -317,6 +317,18 @@ table! {
     CONNECT_ROUTING_ID = 61, Binary(1, 255), "none", NextConnect, [Router, Rep, Stream],
         "The routing id of the peer that the next connect reaches.",
         get: { none }, set: { socket s, v => s.set_connect_routing_id(v.into_bytes()) };
+    GSSAPI_SERVER = 62, Switch, "0", Endpoints, [], "1: take clients of GSSAPI; 0: be one. Takes the crate feature `gssapi`.",
+        get: { o => o.security.is_server_of(Mechanism::Gssapi).into() },
+        set: { socket s, v => s.core().set_options(|o| o.security.set_gssapi_server(v.on())) };
+    GSSAPI_PRINCIPAL = 63, Text(1, 255), "empty (as the system has it)", Endpoints, [], "Who we are (GSSAPI).",
+        get: { o => o.security.gssapi_principal().text().into() },
+        set: { socket s, v => s.core().set_options(|o| o.security.set_gssapi_principal(&v.into_bytes())) };
+    GSSAPI_SERVICE_PRINCIPAL = 64, Text(1, 255), "empty", Endpoints, [], "Whom to talk to, as its client (GSSAPI).",
+        get: { o => o.security.gssapi_service().text().into() },
+        set: { socket s, v => s.core().set_options(|o| o.security.set_gssapi_service(&v.into_bytes())) };
+    GSSAPI_PLAINTEXT = 65, Switch, "0", Endpoints, [], "Encrypt nothing after the authentication (GSSAPI). Both sides have to say the same.",
+        get: { o => o.security.gssapi_plaintext().into() },
+        set: { socket s, v => s.core().set_options(|o| o.security.set_gssapi_plaintext(v.on())) };
     HANDSHAKE_IVL = 66, MS, "30000 ms", Endpoints, [], "How long a handshake may take; 0 without limit.",
         get: { o => millis(o.handshake_interval.unwrap_or_default()) },
         set: { o, v => o.handshake_interval = v.nonzero_millis() };
@@ -354,6 +366,14 @@ table! {
         get: { socket s => Ok(is_thread_safe(s.socket_type()).into()) }, set: { none };
     MULTICAST_MAXTPDU = 84, Int(1, MAX), "1500", Endpoints, [], "Largest multicast datagram; kept, and without effect.",
         get: { o => int(o.multicast_max_datagram) }, set: { o, v => o.multicast_max_datagram = v.count() };
+    GSSAPI_PRINCIPAL_NAMETYPE = 90, Int(0, 2), "0", Endpoints, [],
+        "How GSSAPI_PRINCIPAL is meant: 0 service@host, 1 a user of this machine, 2 a principal of Kerberos.",
+        get: { o => int(o.security.gssapi_principal().kind() as i32) },
+        set: { socket s, v => s.core().set_options(|o| o.security.set_gssapi_name_type(false, v.int())) };
+    GSSAPI_SERVICE_PRINCIPAL_NAMETYPE = 91, Int(0, 2), "0", Endpoints, [],
+        "How GSSAPI_SERVICE_PRINCIPAL is meant, likewise.",
+        get: { o => int(o.security.gssapi_service().kind() as i32) },
+        set: { socket s, v => s.core().set_options(|o| o.security.set_gssapi_name_type(true, v.int())) };
     BINDTODEVICE = 92, Text(0, 16), "empty", Endpoints, [], "The network interface that tcp connections are bound to.",
         get: { o => o.device.clone().into() }, set: { o, v => o.device = v.into_bytes() };
     ZAP_ENFORCE_DOMAIN = 93, ANY, "0", Endpoints, [], "With a domain set, refuse peers where there is no authenticator.",

@@ -59,6 +59,8 @@ pub enum Credentials {
     },
     /// A key; the peer has proved that the secret half is its own.
     Curve(PublicKey),
+    /// A principal, such as `anna@EXAMPLE.ORG`; the peer has proved to be it.
+    Gssapi(Bytes),
 }
 
 impl fmt::Debug for Credentials {
@@ -67,6 +69,7 @@ impl fmt::Debug for Credentials {
             Self::Null => f.write_str("Null"),
             Self::Plain { .. } => f.write_str("Plain(..)"),
             Self::Curve(key) => f.debug_tuple("Curve").field(key).finish(),
+            Self::Gssapi(principal) => f.debug_tuple("Gssapi").field(principal).finish(),
         }
     }
 }
@@ -77,6 +80,7 @@ impl Credentials {
             ("NULL", []) => Self::Null,
             ("PLAIN", [username, password]) => Self::Plain { username: username.clone(), password: password.clone() },
             ("CURVE", [key]) => Self::Curve(PublicKey::from_bytes(key[..].try_into().ok()?)),
+            ("GSSAPI", [principal]) => Self::Gssapi(principal.clone()),
             _ => return None,
         })
     }
@@ -86,6 +90,7 @@ impl Credentials {
             Self::Null => Mechanism::Null,
             Self::Plain { .. } => Mechanism::Plain,
             Self::Curve(_) => Mechanism::Curve,
+            Self::Gssapi(_) => Mechanism::Gssapi,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How a socket's connections are secured, and who may come in.
 
 mod auth;
+mod gssapi;
 mod options;
 pub(crate) mod zap;
 
@@ -8,6 +9,7 @@ use std::fmt;
 
 pub(crate) use self::auth::{Asked, Authenticator, Decision, Question};
 pub use self::auth::{AuthRequest, Credentials};
+pub use self::gssapi::{GssapiName, GssapiNameType};
 pub(crate) use self::options::SecurityOptions;
 pub(crate) use self::zap::ZapRequest;
 use crate::curve::{KeyPair, PublicKey};
@@ -28,15 +30,18 @@ pub enum Mechanism {
     Plain,
     /// Encrypted, and each side knows the other by its key (RFC 26).
     Curve,
+    /// Mostly encrypted; each side knows the other by what a third one says, such as Kerberos (RFC 38).
+    Gssapi,
 }
 
 impl Mechanism {
-    /// Its name on the wire: `NULL`, `PLAIN` or `CURVE`.
+    /// Its name on the wire: `NULL`, `PLAIN`, `CURVE` or `GSSAPI`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Null => "NULL",
             Self::Plain => "PLAIN",
             Self::Curve => "CURVE",
+            Self::Gssapi => "GSSAPI",
         }
     }
 }
@@ -70,6 +75,28 @@ pub enum Security {
         /// Our own.
         keys: KeyPair,
     },
+    /// GSSAPI: lets in those whom the system's library (mostly Kerberos's) knows and the authenticator accepts; without
+    /// an authenticator, all whom the library knows. Takes the crate feature `gssapi`.
+    ///
+    /// The library does its own input and output in the I/O thread: key tables, replay caches, name servers.
+    GssapiServer {
+        /// Which of the key table's names is ours.
+        principal: GssapiName,
+        /// Whether to encrypt what follows the authentication; the other side has to say the same.
+        encrypt: bool,
+    },
+    /// GSSAPI: shows the system's library who we are, and talks to this service and to nobody else. Takes the crate
+    /// feature `gssapi`.
+    ///
+    /// The library asks Kerberos's servers for a ticket in the I/O thread, if it has none yet.
+    GssapiClient {
+        /// Who we are.
+        principal: GssapiName,
+        /// Whom we talk to.
+        service: GssapiName,
+        /// Whether to encrypt what follows the authentication; the other side has to say the same.
+        encrypt: bool,
+    },
 }
 
 impl fmt::Debug for Security {
@@ -80,6 +107,8 @@ impl fmt::Debug for Security {
             Self::PlainClient { .. } => "PlainClient(..)",
             Self::CurveServer(_) => "CurveServer(..)",
             Self::CurveClient { .. } => "CurveClient(..)",
+            Self::GssapiServer { .. } => "GssapiServer(..)",
+            Self::GssapiClient { .. } => "GssapiClient(..)",
         })
     }
 }
@@ -94,7 +123,7 @@ fn invalid(why: String) -> Error {
 /// `inproc://` stays within the process.
 impl Socket {
     /// How connections are secured; default [`Security::Null`]. A socket whose endpoints differ in it sets it
-    /// before each bind or connect. The ZMQ_PLAIN_ and ZMQ_CURVE_ options.
+    /// before each bind or connect. The ZMQ_PLAIN_, ZMQ_CURVE_ and ZMQ_GSSAPI_ options.
     ///
     /// ```
     /// use oxzmq::curve::KeyPair;
@@ -119,8 +148,8 @@ impl Socket {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] for a user name or password of more than 255 octets,
-    /// [`ErrorKind::Terminated`].
+    /// [`ErrorKind::InvalidArgument`] for a user name, password or GSSAPI name of more than 255 octets, and for GSSAPI
+    /// without the crate feature; [`ErrorKind::Terminated`].
     pub fn set_security(&self, security: Security) -> Result<()> {
         self.core().set_options(|options| options.security.set(security))
     }

@@ -7,6 +7,7 @@ use oxzmq_proto::PlainCredentials;
 use oxzmq_proto::curve::{CurveClient, CurveServer, SecretKey};
 use zeroize::Zeroizing;
 
+use super::gssapi::{self, GssapiName, GssapiNameType};
 use super::{Decision, MAX_TEXT, Mechanism, Security, invalid};
 use crate::curve::KEY_SIZE;
 use crate::error::Result;
@@ -25,6 +26,7 @@ pub(crate) struct SecurityOptions {
     /// All zero when none was set, with which no handshake succeeds.
     secret: SecretKey,
     server: [u8; KEY_SIZE],
+    gssapi: gssapi::Settings,
     pub(crate) zap_domain: String,
     pub(crate) zap_enforce_domain: bool,
 }
@@ -39,6 +41,7 @@ impl Default for SecurityOptions {
             public: [0; KEY_SIZE],
             secret: SecretKey::from_bytes([0; KEY_SIZE]),
             server: [0; KEY_SIZE],
+            gssapi: gssapi::Settings::default(),
             zap_domain: String::new(),
             zap_enforce_domain: false,
         }
@@ -80,6 +83,19 @@ impl SecurityOptions {
                 self.public = *keys.public().as_bytes();
                 self.secret = keys.secret().clone();
                 self.choose(Mechanism::Curve, false);
+            }
+            Security::GssapiServer { principal, encrypt } => {
+                gssapi::check_available()?;
+                principal.check()?;
+                (self.gssapi.ours, self.gssapi.plaintext) = (principal, !encrypt);
+                self.choose(Mechanism::Gssapi, true);
+            }
+            Security::GssapiClient { principal, service, encrypt } => {
+                gssapi::check_available()?;
+                principal.check()?;
+                service.check()?;
+                self.gssapi = gssapi::Settings { ours: principal, service, plaintext: !encrypt };
+                self.choose(Mechanism::Gssapi, false);
             }
         }
         Ok(())
@@ -156,9 +172,62 @@ impl SecurityOptions {
         self.choose(Mechanism::Curve, false);
     }
 
+    pub(crate) fn set_gssapi_server(&mut self, on: bool) -> Result<()> {
+        gssapi::check_available()?;
+        self.choose(Mechanism::Gssapi, on);
+        Ok(())
+    }
+
+    pub(crate) fn gssapi_principal(&self) -> &GssapiName {
+        &self.gssapi.ours
+    }
+
+    /// At most 255 octets, as the option's row has it, like those of the service.
+    pub(crate) fn set_gssapi_principal(&mut self, text: &[u8]) -> Result<()> {
+        gssapi::check_available()?;
+        self.gssapi.ours.text = text.to_vec();
+        self.mechanism = Mechanism::Gssapi;
+        Ok(())
+    }
+
+    pub(crate) fn gssapi_service(&self) -> &GssapiName {
+        &self.gssapi.service
+    }
+
+    pub(crate) fn set_gssapi_service(&mut self, text: &[u8]) -> Result<()> {
+        gssapi::check_available()?;
+        self.gssapi.service.text = text.to_vec();
+        self.choose(Mechanism::Gssapi, false);
+        Ok(())
+    }
+
+    pub(crate) fn gssapi_plaintext(&self) -> bool {
+        self.gssapi.plaintext
+    }
+
+    pub(crate) fn set_gssapi_plaintext(&mut self, on: bool) -> Result<()> {
+        gssapi::check_available()?;
+        self.gssapi.plaintext = on;
+        Ok(())
+    }
+
+    /// How the principal's name, or the service's, is meant.
+    pub(crate) fn set_gssapi_name_type(&mut self, of_service: bool, kind: i32) -> Result<()> {
+        gssapi::check_available()?;
+        let name = if of_service { &mut self.gssapi.service } else { &mut self.gssapi.ours };
+        name.kind = match kind {
+            0 => GssapiNameType::HostBased,
+            1 => GssapiNameType::User,
+            _ => GssapiNameType::Principal,
+        };
+        Ok(())
+    }
+
     /// What the handshakes of an endpoint need. Costs a multiplication on the curve, so once for each endpoint.
     pub(crate) fn prepare(&self) -> oxzmq_proto::Security {
-        use oxzmq_proto::Security::{CurveClient as Client, CurveServer as Server, Null, PlainClient, PlainServer};
+        use oxzmq_proto::Security::{
+            CurveClient as Client, CurveServer as Server, Gssapi, Null, PlainClient, PlainServer,
+        };
         match (self.mechanism, self.is_server) {
             (Mechanism::Null, _) => Null,
             (Mechanism::Plain, true) => PlainServer,
@@ -169,6 +238,7 @@ impl SecurityOptions {
                 let credentials = credentials.or_else(|| PlainCredentials::new("", ""));
                 credentials.map_or(PlainServer, |credentials| PlainClient(Arc::new(credentials)))
             }
+            (Mechanism::Gssapi, is_server) => Gssapi(Arc::new(self.gssapi.prepare(is_server))),
             (Mechanism::Curve, true) => Server(Arc::new(CurveServer::new(self.secret.clone(), random::secret))),
             (Mechanism::Curve, false) => {
                 Client(Arc::new(CurveClient::new(self.server, self.secret.clone(), random::secret)))
@@ -196,8 +266,8 @@ impl SecurityOptions {
         let strict = self.zap_enforce_domain && !self.zap_domain.is_empty();
         match self.mechanism {
             Mechanism::Plain => Decision::Unavailable,
-            Mechanism::Null | Mechanism::Curve if strict => Decision::Unavailable,
-            Mechanism::Null | Mechanism::Curve => Decision::accept(),
+            _ if strict => Decision::Unavailable,
+            _ => Decision::accept(),
         }
     }
 }

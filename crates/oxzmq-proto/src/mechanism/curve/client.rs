@@ -10,7 +10,7 @@ use super::{
     SecretKey, SharedKey, VOUCH_NONCE, WELCOME, WELCOME_NONCE, counted, drawn, open_box, put_box,
 };
 use crate::handshake::HandshakeConfig;
-use crate::mechanism::{Mechanism, Status, our_metadata, peer_metadata};
+use crate::mechanism::{self, Mechanism, Status, our_metadata, peer_metadata};
 use crate::properties::Properties;
 use crate::{ProtocolError, SocketType, command};
 
@@ -29,7 +29,7 @@ pub(in crate::mechanism) struct Client {
     state: State,
     /// The next command to send.
     command: Option<Vec<u8>>,
-    traffic: Option<(Box<Sealer>, Box<Opener>)>,
+    traffic: Option<(Box<mechanism::Sealer>, Box<mechanism::Opener>)>,
 }
 
 #[derive(Debug)]
@@ -104,8 +104,8 @@ impl Client {
         let metadata = open_box(fields.0, shared, &counted(READY_NONCE, count), "READY")?;
         let properties = peer_metadata(self.socket_type, &metadata)?;
         self.traffic = Some((
-            Box::new(Sealer::new(shared, Side::Client, INITIATE_COUNT + 1)),
-            Box::new(Opener::new(shared, Side::Server, *count)),
+            Box::new(mechanism::Sealer::Curve(Sealer::new(shared, Side::Client, INITIATE_COUNT + 1))),
+            Box::new(mechanism::Opener::Curve(Opener::new(shared, Side::Server, *count))),
         ));
         Ok(properties)
     }
@@ -144,7 +144,7 @@ impl Mechanism for Client {
         }
     }
 
-    fn traffic(&mut self) -> Option<(Box<Sealer>, Box<Opener>)> {
+    fn traffic(&mut self) -> Option<(Box<mechanism::Sealer>, Box<mechanism::Opener>)> {
         self.traffic.take()
     }
 }

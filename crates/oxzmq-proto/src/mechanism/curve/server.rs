@@ -13,7 +13,7 @@ use super::{
     put_box,
 };
 use crate::handshake::HandshakeConfig;
-use crate::mechanism::{AuthRequest, Mechanism, Status, our_metadata, peer_metadata};
+use crate::mechanism::{self, AuthRequest, Mechanism, Status, our_metadata, peer_metadata};
 use crate::properties::Properties;
 use crate::{ProtocolError, SocketType, command};
 
@@ -168,7 +168,7 @@ impl Mechanism for Server {
         Some(AuthRequest { mechanism: NAME, credentials: vec![Bytes::copy_from_slice(&client.key)] })
     }
 
-    fn authenticated(&mut self) {
+    fn authenticated(&mut self) -> Result<(), ProtocolError> {
         self.state = match mem::replace(&mut self.state, State::Hello) {
             State::Asking(client) => {
                 self.command = Some(self.ready(&client.shared));
@@ -176,6 +176,7 @@ impl Mechanism for Server {
             }
             other => other,
         };
+        Ok(())
     }
 
     fn peer_properties(&mut self) -> Properties {
@@ -185,9 +186,10 @@ impl Mechanism for Server {
         }
     }
 
-    fn traffic(&mut self) -> Option<(Box<Sealer>, Box<Opener>)> {
+    fn traffic(&mut self) -> Option<(Box<mechanism::Sealer>, Box<mechanism::Opener>)> {
         let State::Done(client) = &self.state else { return None };
         let sealer = Sealer::new(&client.shared, Side::Server, READY_COUNT + 1);
-        Some((Box::new(sealer), Box::new(Opener::new(&client.shared, Side::Client, client.count))))
+        let opener = Opener::new(&client.shared, Side::Client, client.count);
+        Some((Box::new(mechanism::Sealer::Curve(sealer)), Box::new(mechanism::Opener::Curve(opener))))
     }
 }
