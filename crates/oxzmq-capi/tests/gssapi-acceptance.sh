@@ -1,10 +1,11 @@
 #!/bin/bash
 # GSSAPI, each side in turn on this library and on Debian's libzmq, with a Kerberos server of the script's own.
 #
-# Takes Debian's krb5-kdc, krb5-admin-server, krb5-user, libkrb5-dev, libclang-dev, python3-zmq and libzmq5. Everything it
-# makes is in one temporary directory; the servers listen on loopback only.
+# Installs the Debian packages that it needs. What it makes is in one temporary directory; its servers listen on loopback
+# only.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
+.ci/need krb5-kdc krb5-admin-server krb5-user libkrb5-dev libclang-dev pkg-config gcc python3-zmq libzmq5
 target=${CARGO_TARGET_DIR:-$PWD/target}
 echo "building libzmq.so with GSSAPI"
 cargo build --quiet --release -p oxzmq-capi --features gssapi --target-dir "$target/gssapi"
@@ -64,10 +65,12 @@ PATH=$PATH:/usr/sbin
 }
 krb5kdc -n -P "$work/kdc.pid" >>"$work/setup.log" 2>&1 &
 kdc=$!
-for client in anna bert; do
-    # The server answers once it listens.
+for client in anna bert service; do
+    # The server answers once it listens. libzmq's servers want a ticket as well as a key.
+    name=$client
+    [ $client != service ] || name=zmq/localhost
     tries=0
-    until KRB5CCNAME=FILE:$work/$client.cc kinit -k -t "$work/$client.keytab" $client >>"$work/setup.log" 2>&1; do
+    until KRB5CCNAME=FILE:$work/$client.cc kinit -k -t "$work/$client.keytab" $name >>"$work/setup.log" 2>&1; do
         tries=$((tries + 1))
         if [ $tries -gt 100 ] || ! kill -0 $kdc; then
             cat "$work/setup.log" "$work/kdc.log"

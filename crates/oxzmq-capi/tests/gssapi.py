@@ -11,6 +11,8 @@ import threading
 import zmq
 
 MODE = sys.argv[1]
+# A subscription of libzmq 4.3.4 is encrypted without the octet or the flag that tells it from a message.
+SUBSCRIBES = MODE == "plaintext" or bool(os.environ["CLIENT_LIBRARY"])
 GSSAPI_SERVER, GSSAPI_PRINCIPAL, GSSAPI_SERVICE_PRINCIPAL, GSSAPI_PLAINTEXT = 62, 63, 64, 65
 PRINCIPAL_NAMETYPE, SERVICE_NAMETYPE = 90, 91
 LARGE = bytes(range(256)) * 4096  # 1 MiB
@@ -64,10 +66,11 @@ def server():
         except zmq.Again:
             pass
     else:
-        assert publisher.recv() == b"\x01news", "the subscription"
-        publisher.send(b"old topic")
-        publisher.send_multipart([b"news", LARGE])
-        assert publisher.recv() == b"\x00news", "the end of the subscription"
+        if SUBSCRIBES:
+            assert publisher.recv() == b"\x01news", "the subscription"
+            publisher.send(b"old topic")
+            publisher.send_multipart([b"news", LARGE])
+            assert publisher.recv() == b"\x00news", "the end of the subscription"
         for _ in range(103):
             message = echo.recv_multipart(copy=False)
             if os.environ["SERVER_LIBRARY"] or message[0].bytes:
@@ -93,9 +96,10 @@ def client(echo_at, publisher_at):
         except zmq.Again:
             pass
     else:
-        subscriber.subscribe(b"news")
-        assert subscriber.recv_multipart() == [b"news", LARGE]
-        subscriber.unsubscribe(b"news")
+        if SUBSCRIBES:
+            subscriber.subscribe(b"news")
+            assert subscriber.recv_multipart() == [b"news", LARGE]
+            subscriber.unsubscribe(b"news")
         messages = [[b"hello"], [b"", b"two", LARGE], [LARGE]] + [[b"%d" % n] for n in range(100)]
         for message in messages:
             request.send_multipart(message)
@@ -117,8 +121,9 @@ else:
             environment["LD_LIBRARY_PATH"] = library
         return subprocess.Popen([sys.executable, __file__, MODE, *arguments], env=environment, text=True, **more)
 
-    serving = start(["server"], os.environ["SERVER_LIBRARY"], "none", stdout=subprocess.PIPE)
+    serving = start(["server"], os.environ["SERVER_LIBRARY"], "service", stdout=subprocess.PIPE)
     places = [serving.stdout.readline().strip() for _ in range(2)]
     calling = start(places, os.environ["CLIENT_LIBRARY"], "bert" if MODE == "refused" else "anna")
-    codes = calling.wait(60), serving.wait(60)
+    codes = calling.wait(60), serving.poll() if calling.returncode else serving.wait(60)
+    serving.kill()
     sys.exit(0 if codes == (0, 0) else f"client and server ended with {codes}")

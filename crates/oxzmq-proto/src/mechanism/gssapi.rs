@@ -326,9 +326,13 @@ impl Sealer {
         let mut plain = Zeroizing::new(Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>()));
         plain.push(0);
         parts.iter().for_each(|part| plain.extend_from_slice(part));
-        let (inner, name) = inner_flags(flags, &plain[1..]);
-        plain[name] = inner;
-        let message = self.context.wrap(&plain[name..]).ok().and_then(|token| with_token(MESSAGE, &token));
+        let (inner, change) = inner_form(flags, &plain[1..]);
+        let start = change.map_or(0, |(octet, name)| {
+            plain[name] = octet;
+            name - 1
+        });
+        plain[start] = inner;
+        let message = self.context.wrap(&plain[start..]).ok().and_then(|token| with_token(MESSAGE, &token));
         let mut header = [0; MAX_HEADER];
         let (outer, message) = match message {
             Some(message) => (0, message),
@@ -343,17 +347,19 @@ impl Sealer {
     }
 }
 
-/// A frame's flags inside, and the octets of its body that they stand for.
-fn inner_flags(flags: u8, body: &[u8]) -> (u8, usize) {
+/// A frame's flags inside; for subscriptions also the octet that stands for the command's name in its body, and the name's
+/// length: they travel as the messages that they are to peers older than 3.1, which every libzmq understands. Newer
+/// ones have flags of their own for them, which 4.3.4 neither sets nor understands.
+fn inner_form(flags: u8, body: &[u8]) -> (u8, Option<(u8, usize)>) {
     if flags & COMMAND != 0 {
-        for (name, flag) in [(SUBSCRIBE, INNER_SUBSCRIBE), (CANCEL, INNER_CANCEL)] {
-            if body.starts_with(name) {
-                return (INNER_COMMAND | flag, name.len());
-            }
-        }
-        return (INNER_COMMAND, 0);
+        let names = [(SUBSCRIBE, 1), (CANCEL, 0)];
+        let change = names.into_iter().find(|(name, _)| body.starts_with(name));
+        return match change {
+            Some((name, octet)) => (0, Some((octet, name.len()))),
+            None => (INNER_COMMAND, None),
+        };
     }
-    (if flags & MORE != 0 { INNER_MORE } else { 0 }, 0)
+    (if flags & MORE != 0 { INNER_MORE } else { 0 }, None)
 }
 
 /// Turns MESSAGEs into frames.
@@ -374,5 +380,249 @@ impl Opener {
         let more = if flags & INNER_MORE != 0 { MORE } else { 0 };
         let command = if flags & INNER_COMMAND != 0 { COMMAND } else { 0 };
         Ok((more | command, Frame::from(body)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Decoder, Encoder, Handshake as Connection, Message};
+
+    /// A library of so many legs: tokens say which they are, and wrapping turns every octet over.
+    struct Legs {
+        taken: u8,
+        needed: u8,
+        client: bool,
+        broken: bool,
+    }
+
+    impl SecurityContext for Legs {
+        fn step(&mut self, token: Option<&[u8]>) -> Result<Option<Vec<u8>>, String> {
+            if let Some(token) = token {
+                if token != [b't', self.taken] {
+                    return Err(format!("token {token:?} in step {}", self.taken));
+                }
+                self.taken += 1;
+            }
+            if self.taken == self.needed && token.is_some() && (self.client == (self.needed % 2 == 0)) {
+                return Ok(None);
+            }
+            self.taken += 1;
+            Ok(Some(vec![b't', self.taken - 1]))
+        }
+
+        fn is_complete(&self) -> bool {
+            self.taken >= self.needed
+        }
+
+        fn client_name(&mut self) -> Result<Vec<u8>, String> {
+            Ok(b"anna@HERE".to_vec())
+        }
+
+        fn wrap(&mut self, plain: &[u8]) -> Result<Vec<u8>, String> {
+            if self.broken {
+                return Err("expired".into());
+            }
+            Ok(plain.iter().map(|octet| !octet).chain(*b"good").collect())
+        }
+
+        fn unwrap(&mut self, token: &[u8]) -> Result<Vec<u8>, String> {
+            let sealed = token.strip_suffix(b"good").ok_or("bad")?;
+            Ok(sealed.iter().map(|octet| !octet).collect())
+        }
+    }
+
+    fn config(is_server: bool, needed: u8, encrypt: bool) -> HandshakeConfig {
+        let context = move || -> Result<Box<dyn SecurityContext>, String> {
+            Ok(Box::new(Legs { taken: 0, needed, client: !is_server, broken: false }))
+        };
+        let gssapi = Gssapi { context: Box::new(context), is_server, encrypt };
+        let mut config = HandshakeConfig::new(SocketType::Dealer);
+        config.security = crate::Security::Gssapi(Arc::new(gssapi));
+        config
+    }
+
+    /// Hands on what each side has written, until both have nothing more to say or one refuses.
+    fn talk(client: &mut Connection, server: &mut Connection) -> Result<(), ProtocolError> {
+        loop {
+            let mut quiet = true;
+            for turn in [true, false] {
+                let (from, to) = if turn { (&mut *client, &mut *server) } else { (&mut *server, &mut *client) };
+                let octets = from.output().to_vec();
+                from.advance_output(octets.len());
+                quiet &= octets.is_empty();
+                if !octets.is_empty() {
+                    to.handle_input(&octets)?;
+                }
+            }
+            if quiet {
+                return Ok(());
+            }
+        }
+    }
+
+    fn connect(legs: u8, encrypt: bool) -> (crate::Established, crate::Established) {
+        let mut client = Connection::new(config(false, legs, encrypt));
+        let mut server = Connection::new(config(true, legs, encrypt));
+        talk(&mut client, &mut server).unwrap();
+        assert!(!server.is_complete());
+        let request = server.auth_request().unwrap();
+        assert_eq!((request.mechanism, &request.credentials[..]), ("GSSAPI", &[Bytes::from("anna@HERE")][..]));
+        server.authenticate(Ok(Properties::new())).unwrap();
+        talk(&mut client, &mut server).unwrap();
+        assert!(client.is_complete() && server.is_complete());
+        (client.finish(), server.finish())
+    }
+
+    fn wire(encoder: &mut Encoder, message: Message) -> Vec<u8> {
+        let mut out = OutBuf::new();
+        encoder.encode(message, &mut out);
+        let mut slices = [std::io::IoSlice::new(&[]); 8];
+        let count = out.io_slices(&mut slices);
+        slices[..count].iter().flat_map(|slice| slice.to_vec()).collect()
+    }
+
+    fn decoded(decoder: &mut Decoder, octets: &[u8]) -> Result<Vec<Message>, ProtocolError> {
+        let (mut messages, mut controls) = Default::default();
+        decoder.decode(octets, &mut messages, usize::MAX, &mut controls)?;
+        Ok(messages.into())
+    }
+
+    #[test]
+    fn tokens_go_to_and_fro_as_often_as_the_library_wants() {
+        for legs in 2..6 {
+            for encrypt in [true, false] {
+                let (mut client, mut server) = connect(legs, encrypt);
+                for size in [0, 1, 255, 5000] {
+                    let message: Message =
+                        [&vec![7u8; size][..], b"end"].into_iter().map(Frame::copy_from_slice).collect();
+                    let there = wire(&mut client.encoder, message.clone());
+                    assert_eq!(there.windows(3).any(|part| part == b"end"), !encrypt);
+                    assert_eq!(decoded(&mut server.decoder, &there).unwrap(), [message.clone()]);
+                    let back = wire(&mut server.encoder, message.clone());
+                    assert_eq!(decoded(&mut client.decoder, &back).unwrap(), [message]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_commands_are_those_of_libzmq() {
+        let mut client = Connection::new(config(false, 2, true));
+        let mut server = Connection::new(config(true, 2, true));
+        let sent = |side: &mut Connection| {
+            let octets = side.output().to_vec();
+            side.advance_output(octets.len());
+            octets
+        };
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        while server.auth_request().is_none() {
+            let octets = sent(&mut client);
+            server.handle_input(&octets).unwrap();
+            ours.extend(octets);
+            let octets = sent(&mut server);
+            client.handle_input(&octets).unwrap();
+            theirs.extend(octets);
+        }
+        // Greetings have 64 octets.
+        let empty = [4, 0]; // no token is left, and the server waits for a command
+        assert_eq!(ours[64..], [&[4, 15][..], b"\x08INITIATE\0\0\0\x02t\0", &empty].concat());
+        assert_eq!(theirs[64..], [&[4, 15][..], b"\x08INITIATE\0\0\0\x02t\x01"].concat());
+        server.authenticate(Ok(Properties::new())).unwrap();
+        let ready = sent(&mut server);
+        assert_eq!((ready[0], &ready[2..10]), (4, &MESSAGE[..]), "READY is in a MESSAGE that is a command");
+        client.handle_input(&ready).unwrap();
+        server.handle_input(&sent(&mut client)).unwrap();
+        let message = wire(&mut client.finish().encoder, Message::single("x"));
+        assert_eq!((message[0], &message[2..10]), (0, &MESSAGE[..]), "traffic is in message frames");
+    }
+
+    #[test]
+    fn sides_that_differ_about_encryption_do_not_meet() {
+        for encrypt in [true, false] {
+            let mut client = Connection::new(config(false, 2, encrypt));
+            let mut server = Connection::new(config(true, 2, !encrypt));
+            talk(&mut client, &mut server).unwrap();
+            server.authenticate(Ok(Properties::new())).unwrap();
+            talk(&mut client, &mut server).unwrap_err();
+            assert!(!client.is_complete());
+        }
+    }
+
+    #[test]
+    fn a_refused_client_is_told() {
+        let mut client = Connection::new(config(false, 2, true));
+        let mut server = Connection::new(config(true, 2, true));
+        talk(&mut client, &mut server).unwrap();
+        server.authenticate(Err(400)).unwrap_err();
+        let error = client.handle_input(server.output()).unwrap_err();
+        assert_eq!(error.auth_status(), Some(400));
+    }
+
+    #[test]
+    fn tokens_that_are_none_end_the_handshake() {
+        let initiate = |token: &[u8]| [&INITIATE[..], &(token.len() as u32).to_be_bytes(), token].concat();
+        let cases = [
+            initiate(b"x"),
+            INITIATE.to_vec(),
+            [&INITIATE[..], &[0, 0, 0, 9], b"t\0"].concat(),
+            [&INITIATE[..], &[0, 0, 0, 1], b"t\0"].concat(),
+            [&INITIATE[..], &[0xff; 4], b"t\0"].concat(),
+            b"\x05READY".to_vec(),
+            b"\x07MESSAGE\0\0\0\0".to_vec(),
+            Vec::new(),
+        ];
+        for case in cases {
+            let config = config(true, 2, true);
+            let crate::Security::Gssapi(gssapi) = &config.security else { unreachable!() };
+            let mut server = Handshake::new(&config, gssapi).unwrap();
+            server.handle_command(&case).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn what_is_no_token_of_the_peers_ends_the_connection() {
+        let (mut client, mut server) = connect(2, true);
+        let good = wire(&mut client.encoder, Message::single("x"));
+        for octet in 2..good.len() {
+            let (_, mut fresh) = connect(2, true);
+            let mut bad = good.clone();
+            bad[octet] ^= 1;
+            // The stand-in only protects the end of its tokens.
+            if octet < 14 || octet >= good.len() - 4 {
+                decoded(&mut fresh.decoder, &bad).unwrap_err();
+            }
+        }
+        decoded(&mut server.decoder, b"\0\x01x").unwrap_err();
+        let empty = [&[0, 16][..], MESSAGE, &[0, 0, 0, 4], b"good"].concat();
+        decoded(&mut server.decoder, &empty).unwrap_err();
+    }
+
+    #[test]
+    fn subscriptions_come_in_either_form() {
+        let (mut client, mut server) = connect(2, true);
+        let octets = wire(&mut client.encoder, Message::subscription(crate::Kind::Subscribe, "news"));
+        let [message] = &decoded(&mut server.decoder, &octets).unwrap()[..] else { panic!("one message") };
+        assert_eq!((message.kind(), &message[0][..]), (crate::Kind::Data, &b"\x01news"[..]));
+        let with_flags = |flags: u8| {
+            let token: Vec<u8> = [&[flags][..], b"news"].concat().iter().map(|octet| !octet).chain(*b"good").collect();
+            [&[0, 12 + token.len() as u8][..], MESSAGE, &(token.len() as u32).to_be_bytes(), &token].concat()
+        };
+        for (flag, kind) in [(INNER_SUBSCRIBE, crate::Kind::Subscribe), (INNER_CANCEL, crate::Kind::Cancel)] {
+            let [message] = &decoded(&mut server.decoder, &with_flags(flag)).unwrap()[..] else { panic!("one") };
+            assert_eq!((message.kind(), &message[0][..]), (kind, &b"news"[..]));
+        }
+    }
+
+    #[test]
+    fn a_context_that_fails_says_so_to_the_peer_and_nothing_after_that() {
+        let context: Box<dyn SecurityContext> = Box::new(Legs { taken: 2, needed: 2, client: true, broken: true });
+        let sealer = Sealer { context: Shared(Arc::new(Mutex::new(context))), failed: false };
+        let mut encoder = Encoder::sealed(Version::V3_1, Some(Box::new(crate::mechanism::Sealer::Gssapi(sealer))));
+        let octets = wire(&mut encoder, Message::single("x"));
+        assert_eq!(wire(&mut encoder, Message::single("y")), b"");
+        let (_, mut server) = connect(2, true);
+        let error = decoded(&mut server.decoder, &octets).unwrap_err();
+        assert_eq!(error, ProtocolError::PeerError { reason: "expired".into() });
     }
 }
