@@ -89,6 +89,7 @@ pub(crate) trait Mechanism: fmt::Debug + Send + Sync {
 
 /// Turns frames into what a mechanism sends for them.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "in a box as a whole")]
 pub(crate) enum Sealer {
     Curve(curve::Sealer),
     Gssapi(gssapi::Sealer),
@@ -107,6 +108,7 @@ impl Sealer {
 
 /// Turns what a mechanism has sent for frames back into them.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "in a box as a whole")]
 pub(crate) enum Opener {
     Curve(curve::Opener),
     Gssapi(gssapi::Opener),

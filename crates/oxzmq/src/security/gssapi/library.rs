@@ -56,8 +56,10 @@ fn text(error: Error) -> String {
 /// A context of ours: both sides' are the library's, and differ in their steps only.
 struct Context<C> {
     inner: C,
-    step: fn(&mut C, Option<&[u8]>) -> Result<Option<Buf>, Error>,
+    step: fn(&mut C, Option<&[u8]>) -> Stepped,
 }
+
+type Stepped = Result<Option<Buf>, Error>;
 
 impl<C: Established + Send> SecurityContext for Context<C> {
     fn step(&mut self, token: Option<&[u8]>) -> Result<Option<Vec<u8>>, String> {
