@@ -4,7 +4,7 @@
 # OXZMQ_CAPI_PARTS to run some only, e.g. "symbols c", and OXZMQ_CAPI_DEBUG=1 for the development build.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-parts=${OXZMQ_CAPI_PARTS:-symbols header c memory survives pyzmq czmq rust}
+parts=${OXZMQ_CAPI_PARTS:-symbols header c memory survives pyzmq czmq zauth rust}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -108,6 +108,39 @@ part_czmq() {
     done
     [ "$passed" -ge 30 ]
     echo "$passed classes"
+}
+
+# CZMQ's authenticator (Debian's CZMQ), server and clients in turn on libzmq and on ours, with certificates that
+# `oxzmq keygen` wrote.
+part_zauth() {
+    need gcc libczmq-dev libzmq5
+    local program=${OXZMQ:-} dir=$work/zauth server client address plain lines name
+    if [ -z "$program" ]; then
+        (cd "$here/../../.." && cargo build --quiet --bin oxzmq --target-dir "${CARGO_TARGET_DIR:-target}")
+        program=$(realpath "${CARGO_TARGET_DIR:-$here/../../../target}/debug/oxzmq")
+    fi
+    mkdir -p "$dir/allowed" && cd "$dir"
+    gcc -Wall -Werror -o zauth "$here/czmq/zauth.c" -lczmq -lzmq
+    for name in server anna stranger; do "$program" keygen "$dir/$name" >/dev/null; done
+    cp anna allowed/anna
+    echo 'anna=secret' >passwords
+    for pair in "libzmq libzmq" "ours libzmq" "libzmq ours" "ours ours"; do
+        server=${pair% *} client=${pair#* }
+        on() { if [ "$1" = ours ]; then LD_LIBRARY_PATH=$ours "${@:2}"; else "${@:2}"; fi; }
+        rm -f said && mkfifo said
+        on "$server" timeout 120 ./zauth server server_secret "$dir/allowed" "$dir/passwords" >said &
+        exec 3<said
+        read -r address <&3 && read -r plain <&3
+        on "$client" ./zauth curve anna_secret server "$address" || return 1
+        on "$client" ./zauth plain anna secret "$plain" || return 1
+        if on "$client" ./zauth curve stranger_secret server "$address"; then echo "a stranger came in" && return 1; fi
+        if on "$client" ./zauth plain anna wrong "$plain"; then echo "a wrong password came in" && return 1; fi
+        on "$client" ./zauth curve anna_secret server "$address" bye || return 1
+        wait $! || return 1
+        lines=$(tr '\n' ' ' <&3)
+        exec 3<&-
+        echo "server $server, client $client: $lines"
+    done
 }
 
 # The tests of the crate `zmq`, linked to our library instead of the copy that it would build.

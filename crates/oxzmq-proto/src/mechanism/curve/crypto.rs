@@ -199,6 +199,23 @@ mod tests {
         }
     }
 
+    /// Wycheproof's X25519: awkward keys, and results that are zero. What is shared is not used as it is but through HSalsa20.
+    #[test]
+    fn wycheproofs_vectors_hold() {
+        let file: serde_json::Value = serde_json::from_str(include_str!("../../../tests/data/x25519.json")).unwrap();
+        let tests = file["tests"].as_array().unwrap();
+        let mut refused = 0;
+        for test in tests {
+            let of = |name: &str| hex::<KEY>(test[name].as_str().unwrap());
+            let shared = of("shared");
+            let ours = Dryoc::shared(&of("public"), &of("private"));
+            let expected = (shared != [0; KEY]).then(|| Dryoc::subkey(&SharedKey(shared), &[0; 16]).0);
+            assert_eq!(ours.as_ref().map(|key| key.0), expected, "{}", test["tcId"]);
+            refused += usize::from(ours.is_none());
+        }
+        assert!(tests.len() == 518 && refused > 20, "{refused} of {}", tests.len());
+    }
+
     #[test]
     fn secrets_are_not_shown() {
         assert_eq!(format!("{:?}", SharedKey([7; KEY])), "SharedKey(..)");
