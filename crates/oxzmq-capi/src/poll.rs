@@ -50,7 +50,8 @@ pub(crate) fn wait(sources: &[(Source<'_>, c_short)], timeout: Option<Duration>)
     for (key, (source, events)) in sources.iter().enumerate() {
         match source {
             Source::Socket(socket) => {
-                poller.add(&socket.inner, interest(events & (POLLIN | POLLOUT)), key);
+                let sendable = if socket.must_read_on() { 0 } else { POLLOUT };
+                poller.add(&socket.inner, interest(events & (POLLIN | sendable)), key);
                 // In the middle of a message there is more to receive, or to send.
                 if socket.more.load(Relaxed) {
                     found[key] |= events & POLLIN;

@@ -6,22 +6,23 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 
 use libc::{c_char, c_int, size_t};
-use oxzmq::{Context, ErrorKind, EventFd, Message};
+use oxzmq::{Context, ErrorKind, EventFd, SocketType};
 use parking_lot::Mutex;
 
 use crate::guard::{self, Errno, Result};
 use crate::handle::{self, Object, Use};
 use crate::monitor;
-use crate::transfer::Rest;
+use crate::transfer::{Parts, Rest};
 
 /// A socket, and what C's one part at a time needs to be kept between calls.
 pub(crate) struct Socket {
     pub(crate) inner: oxzmq::Socket,
     pub(crate) context: Context,
-    /// Parts sent with `ZMQ_SNDMORE`: the message is sent with the last one. `begun` says whether there are any: both
-    /// flags are hints for the one thread that uses the socket; the locks keep whoever breaks that rule from harm.
+    /// Parts sent with `ZMQ_SNDMORE`: the message is sent with the last one. `begun` says whether there are any, and is
+    /// always set where [parts come in pairs](Self::takes_pairs): both flags are hints for the one thread that uses the
+    /// socket; the locks keep whoever breaks that rule from harm.
     pub(crate) begun: AtomicBool,
-    pub(crate) parts: Mutex<Message>,
+    pub(crate) parts: Mutex<Parts>,
     /// Parts received and not yet handed out; `ZMQ_RCVMORE`.
     pub(crate) more: AtomicBool,
     pub(crate) rest: Mutex<Rest>,
@@ -39,9 +40,9 @@ impl Object for Socket {
 impl Socket {
     pub(crate) fn new(inner: oxzmq::Socket, context: Context) -> Self {
         Socket {
+            begun: AtomicBool::new(inner.socket_type() == SocketType::Stream),
             inner,
             context,
-            begun: AtomicBool::new(false),
             parts: Mutex::default(),
             more: AtomicBool::new(false),
             rest: Mutex::default(),
@@ -53,6 +54,11 @@ impl Socket {
 }
 
 impl Socket {
+    /// STREAM: parts are ids and what is for their peers, in turns, whatever `ZMQ_SNDMORE` says.
+    pub(crate) fn takes_pairs(&self) -> bool {
+        self.inner.socket_type() == SocketType::Stream
+    }
+
     /// Of a type that libzmq calls thread-safe. Here every type is; but only those have no `ZMQ_FD`.
     pub(crate) fn is_thread_safe(&self) -> bool {
         use oxzmq::SocketType::{Channel, Client, Dish, Gather, Peer, Radio, Scatter, Server};

@@ -16,7 +16,8 @@ use crate::socket::{Socket, used};
 const RCVMORE: c_int = 13;
 const FD: c_int = 14;
 const EVENTS: c_int = 15;
-const THREAD_SAFE: c_int = 81;
+/// `ZMQ_THREAD_SAFE` and `ZMQ_TOPICS_COUNT`, which take any room from four octets on, as the three above.
+const IN_ANY_ROOM: [c_int; 2] = [81, 116];
 
 /// A key in Z85 with its terminating zero.
 const KEY_TEXT: usize = 41;
@@ -133,7 +134,7 @@ fn put(room: &mut [u8], option: &OptionInfo, value: OptionValue) -> Result<usize
         Ok(octets.len())
     };
     match value {
-        OptionValue::Int(value) if option.number == THREAD_SAFE => put_int(room, value),
+        OptionValue::Int(value) if IN_ANY_ROOM.contains(&option.number) => put_int(room, value),
         OptionValue::Int(value) => exactly(&value.to_ne_bytes()),
         OptionValue::Long(value) => exactly(&value.to_ne_bytes()),
         OptionValue::Unsigned(value) => exactly(&value.to_ne_bytes()),
@@ -181,7 +182,7 @@ impl Socket {
             None => self.inner.readiness()?,
         };
         let readable = now.readable() || self.more.load(Relaxed);
-        let writable = now.writable() || self.begun.load(Relaxed);
+        let writable = (now.writable() || self.begun.load(Relaxed)) && !self.must_read_on();
         Ok(c_int::from(if readable { POLLIN } else { 0 } | if writable { POLLOUT } else { 0 }))
     }
 }

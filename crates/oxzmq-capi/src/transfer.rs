@@ -13,6 +13,24 @@ use crate::socket::{Socket, used};
 const DONTWAIT: c_int = 1;
 const SNDMORE: c_int = 2;
 
+/// What has been given of a message that is not sent before its last part is there.
+#[derive(Default)]
+pub(crate) enum Parts {
+    #[default]
+    None,
+    Some(Message),
+    /// It will not be sent: whatever its last part is, it goes where the others went.
+    Dropped,
+    /// The same, because there was no room for it any more. Whoever begins it anew, or another one, starts afresh.
+    Failed,
+}
+
+impl Parts {
+    fn is_none(&self) -> bool {
+        matches!(self, Parts::None)
+    }
+}
+
 /// What is left of a message that was received, and where it came from.
 #[derive(Default)]
 pub(crate) struct Rest {
@@ -29,7 +47,7 @@ impl Socket {
     /// Sends a message of one frame or makes it a part of what is sent later. After an error it is as it was.
     fn send_part(&self, part: &mut Message, flags: c_int) -> Result<()> {
         let more = flags & SNDMORE != 0;
-        let result = if more || self.begun.load(Relaxed) {
+        let result = if more || self.begun.load(Relaxed) || self.more.load(Relaxed) {
             self.send_one_of_several(part, flags, more)
         } else {
             self.send_message(part, flags)
@@ -45,44 +63,86 @@ impl Socket {
         Ok(self.inner.send_in_place(message, flags & DONTWAIT == 0)?)
     }
 
-    /// The whole message is sent with its last part. The first one is refused when it could not be sent now, so
-    /// that a program learns of it when it would from libzmq.
+    /// The whole message is sent with its last part. What is against it is told with the first one, which also waits for
+    /// room, so that a program learns of it when it would from libzmq, and sends all of it again if it does so.
     #[cold]
     fn send_one_of_several(&self, part: &mut Message, flags: c_int, more: bool) -> Result<()> {
-        use SocketType::{Channel, Client, Gather, Peer, Pull, Radio, Scatter, Server, Sub};
         let mut parts = self.parts.lock();
-        if parts.is_empty() {
-            let refused = match self.inner.socket_type() {
-                Client | Server | Radio | Scatter | Peer | Channel => Some(libc::EINVAL),
-                Pull | Sub | Gather | SocketType::Dish => Some(libc::ENOTSUP),
-                _ if flags & DONTWAIT == 0 => None,
-                _ => match self.inner.readiness() {
-                    Ok(now) if now.writable() => None,
-                    Ok(_) => Some(libc::EAGAIN),
-                    Err(error) => Some(error.errno()),
-                },
-            };
-            if let Some(errno) = refused {
-                return Err(Errno(errno));
+        if more && matches!(*parts, Parts::Failed) {
+            *parts = Parts::None;
+        }
+        let more = match (self.inner.socket_type(), parts.is_none()) {
+            // An id and what is for its peer, in turns, whatever the flags say; an id alone is nobody's.
+            (SocketType::Stream, true) if !more => {
+                self.inner.readiness()?;
+                *parts = Parts::Dropped;
+                return Ok(());
             }
+            (SocketType::Stream, first) => first,
+            (SocketType::Router, false) if self.inner.router_raw() => false,
+            (SocketType::Dgram, false) if more => return Err(Errno(libc::EINVAL)),
+            _ => more,
+        };
+        if parts.is_none() {
+            self.finish_reading()?;
+            if !more {
+                return self.send_message(part, flags);
+            }
+            self.inner.begin_message(part.first().map_or(&[], |first| first), flags & DONTWAIT == 0)?;
         }
-        parts.push_back(part.pop_back().unwrap_or_default());
-        if more {
-            self.begun.store(true, Relaxed);
-            return Ok(());
+        match &mut *parts {
+            Parts::None if more => *parts = Parts::Some(std::mem::take(part)),
+            Parts::Some(message) if more => message.push_back(part.pop_back().unwrap_or_default()),
+            Parts::Dropped | Parts::Failed if more => {}
+            parts => return self.send_parts(parts, part, flags),
         }
-        // Taken out: a message that was sent to nobody is still there, and no part of the next one.
-        let mut message = std::mem::take(&mut *parts);
+        self.begun.store(true, Relaxed);
+        Ok(())
+    }
+
+    /// Sends what has gathered, and its last part.
+    fn send_parts(&self, parts: &mut Parts, last: &mut Message, flags: c_int) -> Result<()> {
+        self.begun.store(self.takes_pairs(), Relaxed);
+        let Parts::Some(mut message) = std::mem::take(parts) else { return Ok(()) };
+        message.push_back(last.pop_back().unwrap_or_default());
         let sent = self.send_message(&mut message, flags);
-        if sent.is_err() {
-            part.push_back(message.pop_back().unwrap_or_default());
+        match sent {
+            Ok(()) => return Ok(()),
+            // Only the id fails: the peer has left meanwhile, and its message goes with it.
+            Err(Errno(libc::EHOSTUNREACH)) => return Ok(()),
+            Err(_) => last.push_back(message.pop_back().unwrap_or_default()),
         }
-        if sent == Err(Errno(libc::EAGAIN)) {
-            *parts = message; // waiting helps: the last part can be sent again
-        } else {
-            self.begun.store(false, Relaxed);
+        match sent {
+            // Nothing has happened yet: the last part can be sent again.
+            Err(Errno(libc::EINTR)) => *parts = Parts::Some(message),
+            // There was room for it and is none any more. Half of it must not be sent if the program tries its last part
+            // again; and if it tries the whole, that is another message.
+            Err(Errno(libc::EAGAIN)) => *parts = Parts::Failed,
+            _ => return sent,
         }
+        self.begun.store(true, Relaxed);
         sent
+    }
+
+    /// REQ and REP in the middle of a message that they receive: first the rest of it is to be read, or given up.
+    fn finish_reading(&self) -> Result<()> {
+        if self.must_read_on() {
+            return Err(oxzmq::Error::from(ErrorKind::InvalidState).into());
+        }
+        if self.inner.socket_type() == SocketType::Req && self.more.swap(false, Relaxed) {
+            *self.rest.lock() = Rest::default();
+        }
+        Ok(())
+    }
+
+    /// Nothing can be sent before the rest of what is being received was read.
+    pub(crate) fn must_read_on(&self) -> bool {
+        self.more.load(Relaxed)
+            && match self.inner.socket_type() {
+                SocketType::Rep => true,
+                SocketType::Req => !self.inner.req_relaxed(),
+                _ => false,
+            }
     }
 
     /// The next part. If it is to be `bare`, it need not tell where it is from.

@@ -57,7 +57,7 @@ part_header() {
 part_c() {
     need gcc libzmq3-dev libzmq5
     local program
-    for program in calls events; do
+    for program in calls parts events; do
         gcc -g -Wall -D_GNU_SOURCE "$here/c/$program.c" -o "$work/$program" -lzmq -lpthread
         timeout 60 "$work/$program" >"$work/$program-theirs"
         LD_LIBRARY_PATH=$ours timeout 60 "$work/$program" >"$work/$program-ours"

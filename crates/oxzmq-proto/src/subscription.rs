@@ -172,6 +172,11 @@ impl SubscriptionSet {
         last
     }
 
+    /// Whether this very prefix is there.
+    pub fn contains(&mut self, prefix: &[u8]) -> bool {
+        self.prefixes.get_mut(prefix).is_some()
+    }
+
     /// Whether a message with this topic is wanted.
     #[inline]
     pub fn matches(&self, topic: &[u8]) -> bool {

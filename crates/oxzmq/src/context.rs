@@ -179,9 +179,11 @@ impl Context {
                 return Err(Error::new(ErrorKind::TooManySockets, why));
             }
             state.next_socket += 1;
-            state.next_socket
+            let id = state.next_socket;
+            state.sockets.insert(id, Weak::new()); // counts from now on, for whoever makes one at the same time
+            id
         };
-        let core = Core::new(Arc::clone(inner), id, socket_type)?;
+        let core = Core::new(Arc::clone(inner), id, socket_type).inspect_err(|_| inner.socket_closed(id))?;
         let mut state = inner.state.lock();
         state.sockets.insert(id, Arc::downgrade(&core));
         let terminated = state.terminated;

@@ -78,14 +78,8 @@ struct Watched {
 
 /// Binds (DISH, DGRAM) or connects (RADIO), and returns the endpoint with its resolved name.
 pub(crate) fn open(core: &Arc<Core>, endpoint: &UdpEndpoint, text: &str, role: Role) -> Result<Arc<Datagrams>> {
-    let fits = match core.socket_type {
-        SocketType::Dish | SocketType::Dgram => role == Role::Bind,
-        SocketType::Radio => role == Role::Connect,
-        _ => false,
-    };
-    if !fits {
-        let why = "udp is for RADIO, which connects, and for DISH and DGRAM, which bind";
-        return Err(Error::new(ErrorKind::IncompatibleTransport, why));
+    if check_type(core.socket_type)? != role {
+        return Err(other_use());
     }
     let reactor = Arc::clone(&core.net()?.reactor);
     let options = core.options(Clone::clone);
@@ -124,6 +118,20 @@ pub(crate) fn open(core: &Arc<Core>, endpoint: &UdpEndpoint, text: &str, role: R
     core.raise(Event::new(kind, &datagrams.name));
     datagrams.reactor.watch_datagrams(&datagrams);
     Ok(datagrams)
+}
+
+/// What a socket of this type does with udp.
+pub(crate) fn check_type(socket_type: SocketType) -> Result<Role> {
+    match socket_type {
+        SocketType::Dish | SocketType::Dgram => Ok(Role::Bind),
+        SocketType::Radio => Ok(Role::Connect),
+        _ => Err(other_use()),
+    }
+}
+
+fn other_use() -> Error {
+    let why = "udp is for RADIO, which connects, and for DISH and DGRAM, which bind";
+    Error::new(ErrorKind::IncompatibleTransport, why)
 }
 
 /// Looks the host up, in this thread. Interfaces have names, too.

@@ -99,9 +99,10 @@ pub(crate) fn adopt(core: &Arc<Core>, text: &str, fd: OwnedFd) -> Result<String>
 
 fn listen(core: &Arc<Core>, listening: Listening, options: Options) -> Result<String> {
     let net = core.net()?;
+    let event = Event::new(EventKind::Listening, &listening.resolved).descriptor(&listening.fd);
     let listener = Listener::new(Arc::clone(core), listening, options);
     let resolved = listener.name.clone();
-    core.raise(Event::new(EventKind::Listening, &resolved));
+    core.raise(event);
     remember(core, Entry::Listener(Arc::clone(&listener)), &resolved, || net.reactor.listen(listener))?;
     Ok(resolved)
 }
@@ -143,12 +144,25 @@ pub(crate) fn connect(core: &Arc<Core>, text: &str) -> Result<Option<PeerId>> {
     let mut peer = None;
     if connector.keeps_peer() {
         let origin = Origin::Connector { connector: Arc::clone(&connector), keep: true };
+        let named = !routing_id.is_empty();
         let session = reactor::attach_session(core, &connector.options, origin, routing_id).ok_or(ErrorKind::Closed)?;
         connector.set_session(&session);
         peer = session.peer();
+        if let (SocketType::Stream, false, Some(id)) = (core.socket_type, named, peer) {
+            tell_routing_id(core, id)?;
+        }
     }
     remember(core, Entry::Connector(Arc::clone(&connector)), text, || reactor.connect(connector))?;
     Ok(peer)
+}
+
+/// STREAM: the option ROUTING_ID, which has no other use there, is how a program learns what to send to the server by.
+fn tell_routing_id(core: &Core, id: PeerId) -> Result<()> {
+    let routing_id = core.with_peers(|peers| peers.get(id).map(|peer| peer.routing_id.clone()));
+    core.set_options(|options| {
+        options.routing_id = routing_id.unwrap_or_default();
+        Ok(())
+    })
 }
 
 /// DGRAM has no connections.
@@ -196,6 +210,9 @@ fn remember(core: &Arc<Core>, entry: Entry, last: &str, start: impl FnOnce()) ->
 pub(crate) fn remove(core: &Arc<Core>, text: &str, role: Role) -> Result<()> {
     core.check_alive()?;
     let endpoint = Endpoint::parse(text, role)?;
+    if matches!(endpoint, Endpoint::Udp(_)) {
+        datagrams::check_type(core.socket_type)?;
+    }
     let removed = take(core, text).or_else(|| {
         // Another spelling of the same numeric address.
         let Endpoint::Tcp(tcp) = &endpoint else { return None };
@@ -253,10 +270,12 @@ fn close(core: &Arc<Core>, entry: Entry, linger: Option<Duration>, socket_closes
         }
         Entry::Connector(connector) => {
             let session = connector.session();
-            if session.is_none() || !connector.keeps_peer() {
+            let stops = !socket_closes && connector.options.reconnect_stop.after_disconnect;
+            if session.is_none() || !connector.keeps_peer() || stops {
                 connector.give_up();
             }
             if let Some(session) = session {
+                let linger = if stops && !session.is_connected() { Some(Duration::ZERO) } else { linger };
                 session.close_lingering(linger);
                 if !socket_closes && let Some(peer) = session.peer() {
                     core.discard(peer);

@@ -53,9 +53,10 @@ impl Listener {
     /// Stops listening at once: the address is free when this returns.
     pub(crate) fn close(&self) {
         let open = self.open.lock().take();
-        if open.is_some() {
-            drop(open);
-            self.core.raise(Event::new(EventKind::Closed, &self.name));
+        if let Some((fd, cleanup)) = open {
+            let event = Event::new(EventKind::Closed, &self.name).descriptor(&fd);
+            drop((fd, cleanup));
+            self.core.raise(event);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -60,7 +61,8 @@ pub struct Event {
     pub endpoint: String,
     /// The peer's address for accepted connections; empty otherwise.
     pub peer: String,
-    /// A number whose meaning depends on the kind: an errno, milliseconds, a status; zero otherwise.
+    /// A number whose meaning depends on the kind: an errno, milliseconds, a status, for connections and listeners that of
+    /// the descriptor (which may be another's by the time that the event is read); zero otherwise.
     pub value: u32,
     /// Why, in words, for events that tell of a failure; empty otherwise.
     pub reason: String,
@@ -73,6 +75,10 @@ impl Event {
 
     pub(crate) fn stopped() -> Self {
         Self::new(EventKind::Stopped, "")
+    }
+
+    pub(crate) fn descriptor(self, fd: &impl AsRawFd) -> Self {
+        self.value(fd.as_raw_fd().unsigned_abs())
     }
 
     pub(crate) fn value(mut self, value: u32) -> Self {

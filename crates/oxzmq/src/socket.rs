@@ -246,6 +246,13 @@ impl Socket {
         self.core.send(message, if wait { Until::Option } else { Until::Now })
     }
 
+    /// Waits as a send of a message of several frames would that begins with this one, and fails as that would: for the
+    /// C API, to which they come one by one.
+    #[doc(hidden)]
+    pub fn begin_message(&self, first: &[u8], wait: bool) -> Result<()> {
+        self.core.begin(&Frame::copy_from_slice(first), if wait { Until::Option } else { Until::Now })
+    }
+
     /// [`Socket::recv`], or [`Socket::try_recv`] unless it may `wait`, in place of `message`. If it is to be
     /// `bare`, one frame alone may come without [properties](Message::properties).
     #[doc(hidden)]
@@ -351,7 +358,9 @@ impl Socket {
             return Err(ErrorKind::NotSupported.into());
         }
         self.core.with_peers(|peers| {
-            let known = |id: &PeerId| peers.get(*id).is_some_and(|peer| peer.routing_id == routing_id && !peer.gone);
+            let known = |id: &PeerId| {
+                peers.get(*id).is_some_and(|peer| peer.routing_id == routing_id && !peer.gone && !peer.refused)
+            };
             let id = peers.ids().find(known).ok_or(ErrorKind::HostUnreachable)?;
             Ok(peers.has_room(id))
         })
@@ -536,6 +545,11 @@ options! {
     /// XSUB: tell publishers of every cancellation; default false: only of a topic's last one. Takes effect at
     /// once. ZMQ_XSUB_VERBOSE_UNSUBSCRIBE.
     set_xsub_verbose_unsubscribe, xsub_verbose_unsubscribe: bool = xsub_verbose_cancel;
+    /// XSUB, XPUB, PUB: a message of several frames the first of which is no subscription is none throughout, whatever
+    /// the others look like. Default false: those behind data count, too, and are part of the message all the same. Set it
+    /// where messages are sent upstream whose frames may begin with a 0 or a 1, at both ends. Takes effect at once.
+    /// ZMQ_ONLY_FIRST_SUBSCRIBE.
+    set_only_first_subscribe, only_first_subscribe: bool = only_first_subscribe;
     /// ROUTER: deliver the routing id and an empty frame when a connection is made; default false.
     /// ZMQ_ROUTER_NOTIFY, bit 1.
     set_router_notify_connect, router_notify_connect: bool = router_notify_connect;
@@ -633,7 +647,8 @@ impl Socket {
         self.set(|options| options.routing_id = routing_id)
     }
 
-    /// The value of [`Socket::set_routing_id`]; empty when none was set.
+    /// The value of [`Socket::set_routing_id`]; empty when none was set. STREAM: after [`Socket::connect`] what the peer
+    /// there is sent to by, unless [`Socket::set_connect_routing_id`] had named it.
     pub fn routing_id(&self) -> Bytes {
         self.get(|options| options.routing_id.clone())
     }

@@ -71,15 +71,29 @@ impl Core {
     }
 
     /// Sends one message; after an error it is as it was.
-    pub(crate) fn send(self: &Arc<Self>, message: &mut Message, mut until: Until) -> Result<()> {
+    pub(crate) fn send(self: &Arc<Self>, message: &mut Message, until: Until) -> Result<()> {
         self.forget_origin(message);
+        self.wait_to_send(until, |state| state.pattern_send(message))
+    }
+
+    /// Waits until a message of several frames that begins with this one could be sent.
+    pub(crate) fn begin(self: &Arc<Self>, first: &Frame, until: Until) -> Result<()> {
+        self.wait_to_send(until, |state| state.pattern.begin(&mut state.peers, first))
+    }
+
+    #[inline(always)]
+    fn wait_to_send(
+        self: &Arc<Self>,
+        mut until: Until,
+        mut attempt: impl FnMut(&mut State) -> Result<(), NotSent>,
+    ) -> Result<()> {
         let mut state = self.state.lock();
         let mut waited = false;
         let result = loop {
             if let Err(error) = state.alive() {
                 break Err(error);
             }
-            match state.pattern_send(message) {
+            match attempt(&mut state) {
                 Ok(()) => break Ok(()),
                 Err(NotSent::Refused(kind)) => break Err(kind.into()),
                 Err(NotSent::Full) => {

@@ -99,6 +99,7 @@ pub(crate) struct Options {
     pub(crate) xpub_manual: bool,
     pub(crate) xpub_manual_last_value: bool,
     pub(crate) xsub_verbose_cancel: bool,
+    pub(crate) only_first_subscribe: bool,
     pub(crate) xpub_welcome: Option<Bytes>,
     pub(crate) invert_matching: bool,
     pub(crate) stream_notify: bool,
@@ -119,7 +120,10 @@ pub struct ReconnectStop {
     pub refused: bool,
     /// The handshake failed.
     pub handshake_failed: bool,
-    /// A connection that worked was lost.
+    /// [`Socket::disconnect`](crate::Socket::disconnect) was called: what is still queued then goes out on the connection
+    /// that there is, and is lost where there is none.
+    pub after_disconnect: bool,
+    /// A connection that worked was lost. The C API has no number for this.
     pub lost: bool,
 }
 
@@ -230,6 +234,7 @@ impl Options {
             xpub_manual: false,
             xpub_manual_last_value: false,
             xsub_verbose_cancel: false,
+            only_first_subscribe: false,
             xpub_welcome: None,
             invert_matching: false,
             stream_notify: true,

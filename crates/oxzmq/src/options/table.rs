@@ -12,7 +12,7 @@ use super::value::OptionKind::{Binary, Flag, Int, Key, Long, Switch, Text, Unsig
 use super::{AcceptFilter, OptionKind, OptionValue, Options, ReconnectStop};
 use crate::curve::key_of;
 use crate::error::{Error, ErrorKind, Result};
-use crate::security::Mechanism;
+use crate::security::{Mechanism, SecurityOptions};
 use crate::socket::Socket;
 
 /// When a change of an option shows.
@@ -196,7 +196,8 @@ table! {
     AFFINITY = 4, Unsigned, "0", Endpoints, [], "Bit mask of the I/O threads for new connections; 0 is any.",
         get: { o => OptionValue::Unsigned(o.affinity) },
         set: { o, v => if let OptionValue::Unsigned(mask) = v { o.affinity = mask } };
-    ROUTING_ID = 5, Binary(1, 255), "empty", Endpoints, [], "The name under which ROUTERs know this socket.",
+    ROUTING_ID = 5, Binary(1, 255), "empty", Endpoints, [],
+        "The name under which ROUTERs know this socket. STREAM: the id of the peer connected to last, if it was given none.",
         get: { o => o.routing_id.clone().into() }, set: { o, v => o.routing_id = v.into_bytes() };
     SUBSCRIBE = 6, Binary(0, usize::MAX), "none", Now, [Sub, Pub, Xpub],
         "SUB: adds a subscription. XPUB in manual mode: subscribes the peer whose subscription was received last.",
@@ -318,16 +319,16 @@ table! {
         "The routing id of the peer that the next connect reaches.",
         get: { none }, set: { socket s, v => s.set_connect_routing_id(v.into_bytes()) };
     GSSAPI_SERVER = 62, Switch, "0", Endpoints, [], "1: take clients of GSSAPI; 0: be one. Takes the crate feature `gssapi`.",
-        get: { o => o.security.is_server_of(Mechanism::Gssapi).into() },
+        get: { socket s => gssapi(s, |o| o.security.is_server_of(Mechanism::Gssapi).into()) },
         set: { socket s, v => s.core().set_options(|o| o.security.set_gssapi_server(v.on())) };
     GSSAPI_PRINCIPAL = 63, Text(1, 255), "empty (as the system has it)", Endpoints, [], "Who we are (GSSAPI).",
-        get: { o => o.security.gssapi_principal().text().into() },
+        get: { socket s => gssapi(s, |o| o.security.gssapi_principal().text().into()) },
         set: { socket s, v => s.core().set_options(|o| o.security.set_gssapi_principal(&v.into_bytes())) };
     GSSAPI_SERVICE_PRINCIPAL = 64, Text(1, 255), "empty", Endpoints, [], "Whom to talk to, as its client (GSSAPI).",
-        get: { o => o.security.gssapi_service().text().into() },
+        get: { socket s => gssapi(s, |o| o.security.gssapi_service().text().into()) },
         set: { socket s, v => s.core().set_options(|o| o.security.set_gssapi_service(&v.into_bytes())) };
     GSSAPI_PLAINTEXT = 65, Switch, "0", Endpoints, [], "Encrypt nothing after the authentication (GSSAPI). Both sides have to say the same.",
-        get: { o => o.security.gssapi_plaintext().into() },
+        get: { socket s => gssapi(s, |o| o.security.gssapi_plaintext().into()) },
         set: { socket s, v => s.core().set_options(|o| o.security.set_gssapi_plaintext(v.on())) };
     HANDSHAKE_IVL = 66, MS, "30000 ms", Endpoints, [], "How long a handshake may take; 0 without limit.",
         get: { o => millis(o.handshake_interval.unwrap_or_default()) },
@@ -368,11 +369,11 @@ table! {
         get: { o => int(o.multicast_max_datagram) }, set: { o, v => o.multicast_max_datagram = v.count() };
     GSSAPI_PRINCIPAL_NAMETYPE = 90, Int(0, 2), "0", Endpoints, [],
         "How GSSAPI_PRINCIPAL is meant: 0 service@host, 1 a user of this machine, 2 a principal of Kerberos.",
-        get: { o => int(o.security.gssapi_principal().kind() as i32) },
+        get: { socket s => gssapi(s, |o| int(o.security.gssapi_principal().kind() as i32)) },
         set: { socket s, v => s.core().set_options(|o| o.security.set_gssapi_name_type(false, v.int())) };
     GSSAPI_SERVICE_PRINCIPAL_NAMETYPE = 91, Int(0, 2), "0", Endpoints, [],
         "How GSSAPI_SERVICE_PRINCIPAL is meant, likewise.",
-        get: { o => int(o.security.gssapi_service().kind() as i32) },
+        get: { socket s => gssapi(s, |o| int(o.security.gssapi_service().kind() as i32)) },
         set: { socket s, v => s.core().set_options(|o| o.security.set_gssapi_name_type(true, v.int())) };
     BINDTODEVICE = 92, Text(0, 16), "empty", Endpoints, [], "The network interface that tcp connections are bound to.",
         get: { o => o.device.clone().into() }, set: { o, v => o.device = v.into_bytes() };
@@ -402,18 +403,19 @@ table! {
     OUT_BATCH_SIZE = 102, Int(1, MAX), "8192", Endpoints, [], "Octets written at once; kept: writes adapt themselves.",
         get: { o => int(o.out_batch_size) }, set: { o, v => o.out_batch_size = v.count() };
     ONLY_FIRST_SUBSCRIBE = 108, Flag, "0", Now, [Pub, Xpub, Xsub],
-        "Of several frames, take those behind data for data; without effect: it is always so.",
-        get: { none }, set: { _o, _v => {} };
+        "Take frames that look like subscriptions for such only in messages of which the first one does.",
+        get: { none }, set: { o, v => o.only_first_subscribe = v.on() };
     RECONNECT_STOP = 109, ANY, "0", Endpoints, [],
-        "What ends attempts to connect: 1 a refused connection, 2 a failed handshake, 4 a lost connection.",
+        "What ends attempts to connect: 1 a refused connection, 2 a failed handshake, 4 a disconnect, though messages are queued.",
         get: { o => {
             let stop = o.reconnect_stop;
-            int(i32::from(stop.refused) | i32::from(stop.handshake_failed) << 1 | i32::from(stop.lost) << 2)
+            int(i32::from(stop.refused) | i32::from(stop.handshake_failed) << 1 | i32::from(stop.after_disconnect) << 2)
         } },
         set: { o, v => o.reconnect_stop = ReconnectStop {
             refused: v.int() & 1 != 0,
             handshake_failed: v.int() & 2 != 0,
-            lost: v.int() & 4 != 0,
+            after_disconnect: v.int() & 4 != 0,
+            lost: o.reconnect_stop.lost,
         } };
     HELLO_MSG = 110, Binary(0, usize::MAX), "empty", Endpoints, [],
         "A message to each peer before all others (ROUTER, DEALER, CLIENT, SERVER, PEER).",
@@ -437,6 +439,12 @@ table! {
 /// The types of which libzmq lets several threads use one socket. Here that holds for every type.
 pub(crate) fn is_thread_safe(socket_type: SocketType) -> bool {
     matches!(socket_type, Server | Client | Radio | Dish | Gather | Scatter | Peer | Channel)
+}
+
+/// Reads an option that exists in builds with GSSAPI alone.
+fn gssapi(socket: &Socket, read: fn(&Options) -> OptionValue) -> Result<OptionValue> {
+    SecurityOptions::gssapi_is_built()?;
+    Ok(socket.core().options(read))
 }
 
 fn set_zap_domain(socket: &Socket, domain: &[u8]) -> Result<()> {

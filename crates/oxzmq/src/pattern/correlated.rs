@@ -121,6 +121,10 @@ impl<P: Pattern> Pattern for Correlated<P> {
         self.pattern.send(peers, message)
     }
 
+    fn begin(&mut self, peers: &mut Peers, first: &Frame) -> Result<(), NotSent> {
+        self.pattern.begin(peers, first)
+    }
+
     fn recv(&mut self, peers: &mut Peers, message: &mut Message) -> Result<bool> {
         if let Some(next) = self.others.pop_front() {
             *message = next;

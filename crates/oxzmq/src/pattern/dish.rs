@@ -78,6 +78,10 @@ impl Pattern for Dish {
         Err(NotSent::Refused(ErrorKind::NotSupported))
     }
 
+    fn begin(&mut self, _: &mut Peers, _: &Frame) -> Result<(), NotSent> {
+        Err(NotSent::Refused(ErrorKind::NotSupported))
+    }
+
     fn recv(&mut self, peers: &mut Peers, message: &mut Message) -> Result<bool> {
         match self.next.take() {
             Some(next) => {

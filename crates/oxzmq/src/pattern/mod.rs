@@ -62,6 +62,12 @@ pub(crate) trait Pattern: Send {
     /// more, which at millions a second is what a call costs.
     fn send(&mut self, peers: &mut Peers, message: &mut Message) -> Result<(), NotSent>;
 
+    /// What a send of a message of several frames, of which this is the first, would find now. The C API, where parts
+    /// come one by one, asks when the first one is there: later ones do not fail.
+    fn begin(&mut self, peers: &mut Peers, _first: &Frame) -> Result<(), NotSent> {
+        if self.can_send(peers) { Ok(()) } else { Err(NotSent::Full) }
+    }
+
     /// Receives one message in place of `message`; false when there is none yet.
     fn recv(&mut self, peers: &mut Peers, message: &mut Message) -> Result<bool>;
 

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use oxzmq_proto::{Frame, Kind, Message, Removed, SubscriptionIndex};
 
-use super::subscribe::{subscription, take_subscriptions};
+use super::subscribe::{further_subscriptions, subscription, take_subscriptions};
 use super::{NotSent, Pattern, not_supported};
 use crate::error::{Error, ErrorKind, Result};
 use crate::peers::{PeerId, Peers};
@@ -128,13 +128,19 @@ impl Publisher {
             }
             Kind::Data => {
                 // The form that ZMTP 2.0 and 3.0 peers use.
-                if let Some(changes) = take_subscriptions(&mut message) {
+                let changes = take_subscriptions(&mut message);
+                let began = changes.is_some();
+                if let Some(changes) = changes {
                     for (subscribe, topic) in changes.frames().iter().map(subscription) {
                         self.change(peers, id, subscribe, topic, &changes);
                     }
                     if message.is_empty() {
                         return;
                     }
+                }
+                for (subscribe, topic) in further_subscriptions(&message, began, peers.options.only_first_subscribe) {
+                    // Who receives the message sees it there.
+                    self.apply(peers, id, subscribe, topic);
                 }
                 if self.receives {
                     self.incoming.push_own(id, message);
@@ -144,16 +150,21 @@ impl Publisher {
         }
     }
 
-    fn change(&mut self, peers: &mut Peers, id: PeerId, subscribe: bool, topic: &[u8], from: &Message) {
+    /// True when it is to be told of.
+    fn apply(&mut self, peers: &Peers, id: PeerId, subscribe: bool, topic: &[u8]) -> bool {
         let options = &peers.options;
         let manual = options.xpub_manual;
         let subscriptions = if manual { &mut self.requested } else { &mut self.subscriptions };
-        let report = if subscribe {
+        if subscribe {
             subscriptions.add(topic, id) || manual || options.xpub_verbose_subscribe
         } else {
             // A cancellation of what nobody subscribed is reported too.
             subscriptions.remove(topic, id) != Removed::Others || manual || options.xpub_verbose_cancel
-        };
+        }
+    }
+
+    fn change(&mut self, peers: &mut Peers, id: PeerId, subscribe: bool, topic: &[u8], from: &Message) {
+        let report = self.apply(peers, id, subscribe, topic);
         if report && self.receives && !self.incoming.notify(subscribe, topic, Some((id, from))) {
             peers.drops.full += 1;
         }
@@ -180,6 +191,18 @@ impl Publisher {
             targets.clear();
             targets.extend(peers.ids().filter(|&id| !peers.is_marked(id)));
         }
+    }
+
+    /// Whom a message is for; an error when one of them has no room and none may miss it.
+    fn find_receivers(&mut self, peers: &mut Peers, topic: &[u8]) -> Result<(), NotSent> {
+        self.find_targets(peers, topic);
+        if let Some(only) = self.only.filter(|_| peers.options.xpub_manual_last_value) {
+            self.targets.retain(|&id| id == only);
+        }
+        if peers.options.xpub_nodrop && !self.targets.iter().all(|&id| peers.has_room(id)) {
+            return Err(NotSent::Full);
+        }
+        Ok(())
     }
 }
 
@@ -234,15 +257,10 @@ impl Pattern for Publisher {
 
     fn send(&mut self, peers: &mut Peers, message: &mut Message) -> Result<(), NotSent> {
         if self.subscriptions.is_empty() && !peers.options.invert_matching {
+            self.only = None;
             return Ok(());
         }
-        self.find_targets(peers, message.first().map_or(&[], Frame::as_slice));
-        if let Some(only) = self.only {
-            self.targets.retain(|&id| id == only);
-        }
-        if peers.options.xpub_nodrop && !self.targets.iter().all(|&id| peers.has_room(id)) {
-            return Err(NotSent::Full);
-        }
+        self.find_receivers(peers, message.first().map_or(&[], Frame::as_slice))?;
         self.only = None;
         if let Some((&last, others)) = self.targets.split_last() {
             for &id in others {
@@ -251,6 +269,10 @@ impl Pattern for Publisher {
             peers.push_or_drop(last, message);
         }
         Ok(())
+    }
+
+    fn begin(&mut self, peers: &mut Peers, first: &Frame) -> Result<(), NotSent> {
+        if peers.options.xpub_nodrop { self.find_receivers(peers, first) } else { Ok(()) }
     }
 
     fn recv(&mut self, peers: &mut Peers, message: &mut Message) -> Result<bool> {

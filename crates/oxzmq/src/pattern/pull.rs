@@ -1,6 +1,6 @@
 //! PULL (RFC 30): messages of all connected PUSHes, one from each in turn.
 
-use oxzmq_proto::Message;
+use oxzmq_proto::{Frame, Message};
 
 use super::{NotSent, Pattern};
 use crate::error::{ErrorKind, Result};
@@ -23,6 +23,10 @@ impl Pattern for Pull {
     }
 
     fn send(&mut self, _: &mut Peers, _: &mut Message) -> Result<(), NotSent> {
+        Err(NotSent::Refused(ErrorKind::NotSupported))
+    }
+
+    fn begin(&mut self, _: &mut Peers, _: &Frame) -> Result<(), NotSent> {
         Err(NotSent::Refused(ErrorKind::NotSupported))
     }
 

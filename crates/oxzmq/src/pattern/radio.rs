@@ -92,6 +92,10 @@ impl Pattern for Radio {
         Ok(())
     }
 
+    fn begin(&mut self, _: &mut Peers, _: &Frame) -> Result<(), NotSent> {
+        Err(NotSent::Refused(ErrorKind::InvalidArgument))
+    }
+
     fn subscribers(&mut self, _: &mut Peers, group: &[u8]) -> Option<usize> {
         Some(self.members.get(group).map_or(0, Vec::len))
     }

@@ -52,6 +52,10 @@ impl Pattern for Rep {
         Ok(())
     }
 
+    fn begin(&mut self, _: &mut Peers, _: &Frame) -> Result<(), NotSent> {
+        if self.request.is_some() { Ok(()) } else { Err(NotSent::Refused(ErrorKind::InvalidState)) }
+    }
+
     fn recv(&mut self, peers: &mut Peers, message: &mut Message) -> Result<bool> {
         if self.request.is_some() {
             return Err(ErrorKind::InvalidState.into());

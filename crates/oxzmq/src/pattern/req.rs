@@ -45,6 +45,11 @@ impl Req {
         }
     }
 
+    /// A request is under way, and must be answered first.
+    fn is_out_of_turn(&self, peers: &Peers) -> bool {
+        self.state != State::Idle && !peers.options.req_relaxed
+    }
+
     /// Removes the envelope of a reply; false, and counted, when it is not the reply that is waited for.
     fn open(&self, peers: &mut Peers, reply: &mut Message) -> bool {
         if self.correlated && reply.pop_front().is_none_or(|id| id.as_slice() != self.number.to_ne_bytes()) {
@@ -120,10 +125,17 @@ impl Pattern for Req {
     }
 
     fn send(&mut self, peers: &mut Peers, message: &mut Message) -> Result<(), NotSent> {
-        if self.state != State::Idle && !peers.options.req_relaxed {
+        if self.is_out_of_turn(peers) {
             return Err(NotSent::Refused(ErrorKind::InvalidState));
         }
         self.start(peers, message, peers.options.req_correlate)
+    }
+
+    fn begin(&mut self, peers: &mut Peers, _: &Frame) -> Result<(), NotSent> {
+        if self.is_out_of_turn(peers) {
+            return Err(NotSent::Refused(ErrorKind::InvalidState));
+        }
+        if self.balancer.writable(peers) { Ok(()) } else { Err(NotSent::Full) }
     }
 
     fn recv(&mut self, peers: &mut Peers, message: &mut Message) -> Result<bool> {
@@ -155,7 +167,7 @@ impl Pattern for Req {
     }
 
     fn can_send(&mut self, peers: &mut Peers) -> bool {
-        (self.state == State::Idle || peers.options.req_relaxed) && self.balancer.writable(peers)
+        !self.is_out_of_turn(peers) && self.balancer.writable(peers)
     }
 
     fn can_recv(&mut self, peers: &mut Peers) -> bool {

@@ -107,6 +107,9 @@ impl Pattern for Router {
 
     fn send(&mut self, peers: &mut Peers, message: &mut Message) -> Result<(), NotSent> {
         let mandatory = peers.options.router_mandatory;
+        if message.len() < 2 {
+            return Ok(()); // a routing id alone addresses nothing, known or not
+        }
         let Some(routing_id) = message.pop_front() else { return Ok(()) };
         let Some(&id) = self.routes.get(routing_id.as_slice()) else {
             if mandatory {
@@ -116,9 +119,6 @@ impl Pattern for Router {
             peers.drops.unroutable += 1;
             return Ok(());
         };
-        if message.is_empty() {
-            return Ok(()); // a routing id alone addresses nothing
-        }
         match peers.push(id, message) {
             Ok(()) => Ok(()),
             Err(PushError::Full) if mandatory => {
@@ -133,6 +133,17 @@ impl Pattern for Router {
                 peers.count_drop(id, &error);
                 Ok(())
             }
+        }
+    }
+
+    fn begin(&mut self, peers: &mut Peers, routing_id: &Frame) -> Result<(), NotSent> {
+        if !peers.options.router_mandatory {
+            return Ok(());
+        }
+        match self.routes.get(routing_id.as_slice()) {
+            None => Err(NotSent::Refused(ErrorKind::HostUnreachable)),
+            Some(&id) if peers.has_room(id) => Ok(()),
+            Some(_) => Err(NotSent::Full),
         }
     }
 

@@ -2,7 +2,7 @@
 //! a peer sends all the same is dropped whole. Otherwise SCATTER is a PUSH, GATHER a PULL, CHANNEL a PAIR and
 //! CLIENT a DEALER.
 
-use oxzmq_proto::Message;
+use oxzmq_proto::{Frame, Message};
 
 use super::{NotSent, Pattern};
 use crate::error::{ErrorKind, Result};
@@ -61,6 +61,13 @@ impl<P: Pattern> Pattern for Single<P> {
             return Err(NotSent::Refused(ErrorKind::InvalidArgument));
         }
         self.pattern.send(peers, message)
+    }
+
+    fn begin(&mut self, peers: &mut Peers, first: &Frame) -> Result<(), NotSent> {
+        match self.pattern.begin(peers, first) {
+            Err(NotSent::Refused(kind)) => Err(NotSent::Refused(kind)),
+            Ok(()) | Err(NotSent::Full) => Err(NotSent::Refused(ErrorKind::InvalidArgument)),
+        }
     }
 
     fn recv(&mut self, peers: &mut Peers, message: &mut Message) -> Result<bool> {

@@ -82,6 +82,14 @@ impl Pattern for Stream {
         Err(refused)
     }
 
+    fn begin(&mut self, peers: &mut Peers, routing_id: &Frame) -> Result<(), NotSent> {
+        match self.routes.get(routing_id.as_slice()) {
+            None => Err(NotSent::Refused(ErrorKind::HostUnreachable)),
+            Some(&id) if peers.has_room(id) => Ok(()),
+            Some(_) => Err(NotSent::Full),
+        }
+    }
+
     fn recv(&mut self, peers: &mut Peers, message: &mut Message) -> Result<bool> {
         while let Some(id) = self.queue.recv(peers, message) {
             let Some(peer) = peers.get(id) else { continue };

@@ -63,16 +63,31 @@ fn wants(filters: bool, subscriptions: &SubscriptionSet, peers: &Peers, message:
     subscriptions.matches(topic) != peers.options.invert_matching
 }
 
-/// Takes the subscriptions off that a message begins with: frames of a one, or a zero to cancel, and the topic.
+/// What a message of a subscriber's says besides its own text: frames of a one, or a zero to cancel, and the topic.
 ///
-/// What follows the first other frame is the application's own, whatever it looks like.
+/// Those that it begins with are taken off. What follows is the application's own and stays whole, whatever it looks
+/// like; but what in it looks like a subscription counts as one, too, unless ONLY_FIRST_SUBSCRIBE says otherwise.
 pub(super) fn take_subscriptions(message: &mut Message) -> Option<Message> {
-    let count = message.frames().iter().take_while(|frame| matches!(frame.first(), Some(0 | 1))).count();
+    let count = message.frames().iter().take_while(|frame| is_subscription(frame)).count();
     if count == 0 {
         return None;
     }
     let rest = message.split_off(count);
     Some(std::mem::replace(message, rest))
+}
+
+/// Those among the rest. `began` is whether the message began with some.
+pub(super) fn further_subscriptions(
+    rest: &Message,
+    began: bool,
+    only_first: bool,
+) -> impl Iterator<Item = (bool, &[u8])> {
+    let frames = if began || !only_first { rest.frames() } else { &[] };
+    frames.iter().filter(|frame| is_subscription(frame)).map(subscription)
+}
+
+fn is_subscription(frame: &Frame) -> bool {
+    matches!(frame.first(), Some(0 | 1))
 }
 
 /// One frame of those.
@@ -109,7 +124,9 @@ impl Pattern for Subscriber {
         if self.filters {
             return Err(NotSent::Refused(ErrorKind::NotSupported));
         }
-        if let Some(changes) = take_subscriptions(message) {
+        let changes = take_subscriptions(message);
+        let began = changes.is_some();
+        if let Some(changes) = changes {
             for (add, topic) in changes.frames().iter().map(subscription) {
                 self.change(peers, Frame::copy_from_slice(topic), add);
             }
@@ -120,7 +137,25 @@ impl Pattern for Subscriber {
         for id in peers.reachable() {
             peers.push_or_drop(id, &mut message.clone());
         }
+        let only_first = peers.options.only_first_subscribe;
+        for (add, topic) in further_subscriptions(message, began, only_first) {
+            if only_first {
+                // Publishers of the same mind do not look for it behind data.
+                self.change(peers, topic.into(), add);
+            } else if add {
+                self.subscriptions.add(topic);
+            } else if !self.subscriptions.remove(topic) && self.subscriptions.contains(topic) {
+                // Subscribed more than once: publishers, who count once, have just been told otherwise.
+                for id in peers.linked() {
+                    peers.tell(id, Kind::Subscribe, topic.into());
+                }
+            }
+        }
         Ok(())
+    }
+
+    fn begin(&mut self, _: &mut Peers, _: &Frame) -> Result<(), NotSent> {
+        if self.filters { Err(NotSent::Refused(ErrorKind::NotSupported)) } else { Ok(()) }
     }
 
     fn recv(&mut self, peers: &mut Peers, message: &mut Message) -> Result<bool> {

@@ -35,7 +35,7 @@ impl Worker {
                 let made = transport::connect_ipc(ipc);
                 match made {
                     Ok(fd) => self.connected(connector, fd),
-                    Err(error) => attempt_failed(&connector, &error),
+                    Err(error) => attempt_failed(&connector, &error, None),
                 }
             }
             Endpoint::Tcp(_) => {
@@ -102,7 +102,7 @@ impl Worker {
                 Err(error) => failure = error,
             }
         }
-        attempt_failed(&connector, &failure);
+        attempt_failed(&connector, &failure, None);
     }
 
     pub(super) fn connect_ended(&mut self, attempt: Connecting) {
@@ -115,10 +115,10 @@ impl Worker {
     }
 
     pub(super) fn connect_failed(&mut self, attempt: Connecting, error: &io::Error) {
-        drop(attempt.fd);
         if attempt.others.is_empty() {
-            attempt_failed(&attempt.connector, error);
+            attempt_failed(&attempt.connector, error, Some(attempt.fd));
         } else {
+            drop(attempt.fd);
             self.connect_to(attempt.connector, attempt.others);
         }
     }
@@ -127,13 +127,16 @@ impl Worker {
         if connector.is_stopped() {
             return;
         }
-        connector.core.raise(Event::new(EventKind::Connected, &connector.name));
+        connector.core.raise(Event::new(EventKind::Connected, &connector.name).descriptor(&fd));
         self.start_handshake(From::Connector(connector), Socket::from(fd));
     }
 }
 
-pub(super) fn attempt_failed(connector: &Arc<Connector>, error: &io::Error) {
-    connector.core.raise(Event::new(EventKind::Closed, &connector.name).reason(error));
+pub(super) fn attempt_failed(connector: &Arc<Connector>, error: &io::Error, fd: Option<OwnedFd>) {
+    let event = Event::new(EventKind::Closed, &connector.name).reason(error);
+    let event = if let Some(fd) = &fd { event.descriptor(fd) } else { event };
+    drop(fd);
+    connector.core.raise(event);
     let refused = error.kind() == io::ErrorKind::ConnectionRefused;
     connector.retry_unless(|stop| stop.refused && refused);
 }

@@ -379,7 +379,7 @@ pub(super) fn handshake_failed(attempt: &Handshaking, error: &io::Error) {
 fn end_handshake(attempt: &Handshaking, event: Event) {
     let core = attempt.from.core();
     core.raise(event.peer(&attempt.peer));
-    core.raise(Event::new(EventKind::Disconnected, attempt.from.name()).peer(&attempt.peer));
+    core.raise(Event::new(EventKind::Disconnected, attempt.from.name()).descriptor(&attempt.fd).peer(&attempt.peer));
     retry(&attempt.from);
 }
 
@@ -392,7 +392,7 @@ fn handshake_refused(attempt: &Handshaking, error: &ProtocolError) {
         None => Event::new(EventKind::HandshakeFailedProtocol, name).value(error.event_code().unwrap_or(0)),
     };
     core.raise(event.reason(error).peer(&attempt.peer));
-    core.raise(Event::new(EventKind::Disconnected, name).peer(&attempt.peer));
+    core.raise(Event::new(EventKind::Disconnected, name).descriptor(&attempt.fd).peer(&attempt.peer));
     if let From::Connector(connector) = &attempt.from {
         if !error.is_fatal_for_connecter() {
             return connector.retry_unless(|stop| stop.handshake_failed);

@@ -422,7 +422,7 @@ impl Worker {
             }
             Timer::Expire(token) => match self.sources.remove(&token) {
                 Some(Source::Connecting(attempt)) => self.connect_failed(attempt, &Errno::TIMEDOUT.into()),
-                Some(Source::Proxying(attempt)) => attempt_failed(&attempt.connector, &Errno::TIMEDOUT.into()),
+                Some(Source::Proxying(attempt)) => attempt_failed(&attempt.connector, &Errno::TIMEDOUT.into(), None),
                 Some(Source::Handshaking(attempt)) => handshake_failed(&attempt, &Errno::AGAIN.into()),
                 Some(listener @ (Source::Listener(_) | Source::Datagrams(_))) => {
                     drop(self.sources.insert(token, listener))
@@ -520,7 +520,7 @@ impl Worker {
                 listener.core.raise(Event::new(EventKind::AcceptFailed, &listener.name).peer(&peer).reason(why));
                 continue;
             }
-            listener.core.raise(Event::new(EventKind::Accepted, &listener.name).peer(&peer));
+            listener.core.raise(Event::new(EventKind::Accepted, &listener.name).descriptor(&socket).peer(&peer));
             self.start_handshake(From::Listener(Arc::clone(&listener)), socket);
         }
         // A closed listener's descriptor is gone from the set.

@@ -31,7 +31,7 @@ impl Worker {
                 self.expire_after(token, limit);
                 self.proxy_ready(token, Proxying { connector, fd, dialogue });
             }
-            Err(error) => attempt_failed(&connector, &error),
+            Err(error) => attempt_failed(&connector, &error, None),
         }
     }
 
@@ -46,7 +46,7 @@ impl Worker {
                 let _ = self.reactor.set.modify(&attempt.fd, token, Interest { read: true, write });
                 self.sources.insert(token, Source::Proxying(Box::new(attempt)));
             }
-            Err(error) => attempt_failed(&attempt.connector, &error),
+            Err(error) => attempt_failed(&attempt.connector, &error, None),
         }
     }
 }

@@ -172,6 +172,11 @@ impl SecurityOptions {
         self.choose(Mechanism::Curve, false);
     }
 
+    /// An error where it is left out of the build.
+    pub(crate) fn gssapi_is_built() -> Result<()> {
+        gssapi::check_available()
+    }
+
     pub(crate) fn set_gssapi_server(&mut self, on: bool) -> Result<()> {
         gssapi::check_available()?;
         self.choose(Mechanism::Gssapi, on);

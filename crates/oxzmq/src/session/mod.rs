@@ -375,7 +375,8 @@ impl Session {
         self.heard();
         let asked_for = !self.is_open() || matches!(why, Lost::Local);
         if !asked_for {
-            self.core.raise(Event::new(EventKind::Disconnected, self.endpoint()).reason(match &why {
+            let event = Event::new(EventKind::Disconnected, self.endpoint()).descriptor(&link.fd);
+            self.core.raise(event.reason(match &why {
                 Lost::Closed => "closed by the peer".to_owned(),
                 Lost::Os(error) => error.to_string(),
                 Lost::Protocol(error) => error.to_string(),
@@ -516,6 +517,10 @@ impl Session {
         } else if let (Some(linger), Some(net)) = (linger, self.core.existing_net()) {
             net.reactor.linger_until(self, linger);
         }
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.tx.lock().link.is_some()
     }
 
     fn is_open(&self) -> bool {
