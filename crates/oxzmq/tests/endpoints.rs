@@ -399,3 +399,59 @@ fn whom_a_filter_does_not_name_is_not_accepted() {
         await_event(&monitor, EventKind::AcceptFailed);
     }
 }
+
+#[test]
+fn connecting_twice_to_an_inproc_name_makes_two_connections_that_go_together() {
+    let context = TestContext::new();
+    for order in [Order::BindFirst, Order::ConnectFirst] {
+        let (pull, push) = (context.socket(SocketType::Pull), context.socket(SocketType::Push));
+        let place = Place::new(Transport::Inproc);
+        if order == Order::BindFirst {
+            pull.bind(place.endpoint()).unwrap();
+        }
+        push.connect(place.endpoint()).unwrap();
+        push.connect(place.endpoint()).unwrap();
+        if order == Order::ConnectFirst {
+            pull.bind(place.endpoint()).unwrap();
+        }
+        assert_eq!((push.stats().peers, pull.stats().peers), (2, 2));
+        push.disconnect(place.endpoint()).unwrap();
+        assert_kind(push.disconnect(place.endpoint()), ErrorKind::NotFound);
+        assert_eq!((push.stats().peers, pull.stats().peers), (0, 0));
+    }
+}
+
+#[test]
+fn an_inproc_name_is_given_up_by_its_binder_alone_by_either_call() {
+    let context = TestContext::new();
+    let (pull, push) = context.inproc_pair(SocketType::Pull, SocketType::Push);
+    let name = pull.last_endpoint();
+    let other = context.socket(SocketType::Pull);
+    assert_kind(other.unbind(&name), ErrorKind::NotFound);
+    pull.disconnect(&name).unwrap();
+    assert_kind(pull.unbind(&name), ErrorKind::NotFound);
+    other.bind(&name).unwrap();
+    send(&push, "to the first, still");
+    assert_eq!(recv(&pull), Message::from("to the first, still"));
+}
+
+#[test]
+fn removing_a_udp_endpoint_is_for_types_that_have_one() {
+    let context = TestContext::new();
+    let pull = context.socket(SocketType::Pull);
+    assert_kind(pull.disconnect("udp://127.0.0.1:5"), ErrorKind::IncompatibleTransport);
+    assert_kind(context.socket(SocketType::Dish).unbind("udp://127.0.0.1:5"), ErrorKind::NotFound);
+}
+
+#[test]
+fn messages_queued_for_an_accepted_peer_still_go_out_when_its_endpoint_is_unbound() {
+    let context = TestContext::new();
+    for transport in NETWORKS {
+        let (push, pull) = context.pair(transport, SocketType::Push, SocketType::Pull);
+        push.set_linger(None).unwrap();
+        (0..200).for_each(|n: u32| send(&push, [n.to_string().into_bytes(), vec![0; 10_000]]));
+        push.unbind(&push.last_endpoint()).unwrap();
+        assert_kind(push.try_send("x"), ErrorKind::WouldBlock);
+        (0..200).for_each(|n: u32| assert_eq!(recv(&pull)[0], n.to_string().into_bytes()[..], "{transport:?}"));
+    }
+}

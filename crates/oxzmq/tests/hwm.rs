@@ -245,3 +245,18 @@ fn what_the_kernel_has_taken_makes_room_though_more_is_to_follow() {
         }
     }
 }
+
+#[test]
+fn over_inproc_a_changed_mark_counts_at_once_with_the_other_ends() {
+    let context = TestContext::new();
+    let (pull, push) = inproc(&context, 2, 3, Order::BindFirst);
+    assert_eq!(fill(&push), 5);
+    pull.set_recv_hwm(10).unwrap();
+    assert_eq!(fill(&push), 7, "2 and 10");
+    push.set_send_hwm(4).unwrap();
+    pull.set_recv_hwm(1).unwrap();
+    assert_eq!(fill(&push), 0, "lowering takes nothing in and drops nothing");
+    assert_eq!(drain(&pull).len(), 12);
+    push.set_send_hwm(0).unwrap();
+    (0..5000).for_each(|n: u32| push.try_send(n.to_string()).unwrap());
+}

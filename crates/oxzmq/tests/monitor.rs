@@ -209,3 +209,61 @@ fn after_the_last_event_there_is_none_to_wait_for() {
     assert_kind(second.recv_deadline(soon()), ErrorKind::Closed);
     assert_kind(block_on(second.recv_async()), ErrorKind::Closed);
 }
+
+#[test]
+fn events_of_connections_and_listeners_bear_their_descriptors() {
+    let context = TestContext::new();
+    for transport in NETWORKS {
+        let (server, client) = (context.socket(SocketType::Pull), context.socket(SocketType::Push));
+        let (at_server, at_client) = (server.monitor().unwrap(), client.monitor().unwrap());
+        transport.join(&server, &client);
+        // Joining has monitors of its own.
+        let (at_server, at_client) = (
+            server.monitor().map(|monitor| (at_server, monitor)).unwrap(),
+            client.monitor().map(|monitor| (at_client, monitor)).unwrap(),
+        );
+        drop(server);
+        assert_ne!(await_event(&at_server.1, Closed).value, 0);
+        assert_ne!(await_event(&at_client.1, Disconnected).value, 0);
+    }
+    let (server, client) = (context.socket(SocketType::Pull), context.socket(SocketType::Push));
+    let (at_server, at_client) = (server.monitor().unwrap(), client.monitor().unwrap());
+    client.connect(&server.bind("tcp://127.0.0.1:*").unwrap()).unwrap();
+    let [listening, accepted] = [Listening, Accepted].map(|kind| await_event(&at_server, kind).value);
+    let connected = await_event(&at_client, Connected).value;
+    assert!(listening != 0 && accepted != 0 && connected != 0);
+    assert!(listening != accepted && accepted != connected && connected != listening);
+    drop(client);
+    assert_eq!(await_event(&at_server, Disconnected).value, accepted);
+}
+
+#[test]
+fn a_connection_attempt_that_takes_too_long_is_closed_and_tried_again() {
+    use socket2::{Domain, Socket, Type};
+    let context = TestContext::new();
+    // A listener that accepts nothing: once its backlog is full, connecting takes until its time is over.
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let _fills_it = std::net::TcpStream::connect(address).unwrap();
+    let client = context.socket(SocketType::Push);
+    client.set_connect_timeout(Some(ms(20))).unwrap();
+    let monitor = client.monitor().unwrap();
+    client.connect(&format!("tcp://{address}")).unwrap();
+    for _ in 0..2 {
+        assert_eq!(kinds(&monitor, 3), [ConnectDelayed, Closed, ConnectRetried]);
+    }
+}
+
+#[test]
+fn until_its_handshake_is_over_a_peer_is_not_there() {
+    let context = TestContext::new();
+    let (push, endpoint) = context.bound(SocketType::Push);
+    let monitor = push.monitor().unwrap();
+    let _client = raw_client(&endpoint);
+    await_event(&monitor, Accepted);
+    assert_eq!(push.stats().peers, 0);
+    assert_kind(push.try_send("x"), ErrorKind::WouldBlock);
+    assert!(!push.readiness().unwrap().writable());
+}

@@ -124,3 +124,20 @@ fn a_message_without_frames_arrives_as_one_empty_frame() {
         }
     }
 }
+
+#[test]
+fn over_inproc_a_connecter_that_is_refused_is_never_taken_in() {
+    let context = TestContext::new();
+    let (pair, first) = context.inproc_pair(SocketType::Pair, SocketType::Pair);
+    let second = context.socket(SocketType::Pair);
+    second.set_send_hwm(1).unwrap();
+    pair.set_recv_hwm(1).unwrap();
+    second.connect(&pair.last_endpoint()).unwrap();
+    while second.try_send("unheard").is_ok() {}
+    drop(first);
+    assert!(drain(&pair).is_empty());
+    assert_kind(pair.try_send("x"), ErrorKind::WouldBlock);
+    let third = context.connected(SocketType::Pair, &pair.last_endpoint());
+    send(&third, "heard");
+    assert_eq!(recv(&pair), Message::from("heard"));
+}

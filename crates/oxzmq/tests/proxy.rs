@@ -178,3 +178,82 @@ fn a_proxy_that_signals_may_end_joins_the_same_sockets_as_every_other() {
         assert_kind(pipeline.join().unwrap(), ErrorKind::Terminated);
     });
 }
+
+// ---- by command ----------------------------------------------------------------------------------------------
+
+/// Runs `body` beside a steerable proxy of PULL and PUSH, with what feeds it, what it feeds, and what steers it.
+fn steered(control: SocketType, commander: SocketType, body: impl FnOnce(&Socket, &Socket, &Socket)) {
+    let context = TestContext::new();
+    let (front, pusher) = context.inproc_pair(SocketType::Pull, SocketType::Push);
+    let (back, puller) = context.inproc_pair(SocketType::Push, SocketType::Pull);
+    let (control, commander) = context.inproc_pair(control, commander);
+    thread::scope(|scope| {
+        let running = scope.spawn(|| oxzmq::proxy_steerable(&front, &back, None, &control));
+        body(&pusher, &puller, &commander);
+        send(&commander, "TERMINATE");
+        running.join().unwrap().unwrap();
+        if commander.socket_type() == SocketType::Req {
+            assert_eq!(recv(&commander), Message::from(""), "answered before the end");
+        }
+    });
+}
+
+#[test]
+fn a_proxy_pauses_and_goes_on_and_ends_by_command() {
+    steered(SocketType::Pair, SocketType::Pair, |pusher, puller, commander| {
+        send(pusher, "1");
+        assert_eq!(recv(puller), Message::from("1"));
+        send(commander, "PAUSE");
+        // An answer shows that what was sent before it has been obeyed.
+        send(commander, "STATISTICS");
+        recv(commander);
+        send(pusher, "2");
+        assert_silent(puller);
+        send(commander, "RESUME");
+        assert_eq!(recv(puller), Message::from("2"));
+        assert_silent(commander);
+    });
+}
+
+#[test]
+fn a_proxy_counts_frames_and_octets_at_each_end() {
+    steered(SocketType::Pair, SocketType::Pair, |pusher, puller, commander| {
+        send(pusher, ["four", "and nine!"]);
+        send(pusher, "x");
+        (0..2).for_each(|_| drop(recv(puller)));
+        send(commander, "STATISTICS");
+        let numbers: Vec<_> =
+            recv(commander).frames().iter().map(|frame| u64::from_ne_bytes(frame[..].try_into().unwrap())).collect();
+        assert_eq!(numbers, [3, 14, 0, 0, 0, 0, 3, 14]);
+    });
+}
+
+#[test]
+fn a_rep_that_steers_a_proxy_answers_each_command_and_what_is_none() {
+    steered(SocketType::Rep, SocketType::Req, |pusher, puller, commander| {
+        for command in ["PAUSE", "pause", "", "nonsense", "RESUME"] {
+            send(commander, command);
+            assert_eq!(recv(commander), Message::from(""), "{command}");
+        }
+        send(commander, ["PAUSE", "of two frames is no command"]);
+        assert_eq!(recv(commander), Message::from(""));
+        send(pusher, "flows");
+        assert_eq!(recv(puller), Message::from("flows"));
+        send(commander, "STATISTICS");
+        assert_eq!(recv(commander).len(), 8);
+    });
+}
+
+#[test]
+fn one_socket_as_both_ends_can_be_steered() {
+    let context = TestContext::new();
+    let (router, dealer) = context.inproc_pair(SocketType::Router, SocketType::Dealer);
+    let (control, commander) = context.inproc_pair(SocketType::Pair, SocketType::Pair);
+    thread::scope(|scope| {
+        let running = scope.spawn(|| oxzmq::proxy_steerable(&router, &router, None, &control));
+        send(&dealer, "echo");
+        assert_eq!(recv(&dealer), Message::from("echo"));
+        send(&commander, "TERMINATE");
+        running.join().unwrap().unwrap();
+    });
+}

@@ -508,3 +508,176 @@ fn an_xsub_may_tell_of_every_cancellation() {
     ["\u{1}a", "\u{1}a", "\0a", "\0a"].into_iter().for_each(|message| xsub.send(message).unwrap());
     assert_eq!(notifications(&xpub), ["\\x01a", "\\x01a", "\\x00a", "\\x00a"]);
 }
+
+#[test]
+fn subscriptions_behind_data_count_unless_only_the_first_frame_decides() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        for (only_first, sent, subscribed) in [
+            (false, &["x", "\u{1}b"][..], true),
+            (true, &["x", "\u{1}b"], false),
+            (false, &["\u{1}a", "x", "\u{1}b"], true),
+            (true, &["\u{1}a", "x", "\u{1}b"], true),
+        ] {
+            let (xpub, xsub) = context.pair(transport, SocketType::Xpub, SocketType::Xsub);
+            for socket in [&xpub, &xsub] {
+                socket.set_only_first_subscribe(only_first).unwrap();
+            }
+            send(&xsub, sent.iter().copied().collect::<Message>());
+            let mut told = recv_text(&xpub);
+            if sent.len() == 3 {
+                assert_eq!(told, ["\u{1}a"]);
+                told = recv_text(&xpub);
+            }
+            assert_eq!(told, ["x", "\u{1}b"], "the message stays whole");
+            if only_first && subscribed {
+                assert_eq!(recv_text(&xpub), ["\u{1}b"], "told by itself to those who do not look for it there");
+            }
+            assert_eq!(xsub.topics_count().unwrap(), usize::from(subscribed) + usize::from(sent.len() == 3));
+            send(&xpub, "b");
+            send(&xsub, "\u{1}end");
+            assert_eq!(recv(&xpub), Message::from("\u{1}end"));
+            send(&xpub, "end");
+            let expected = if subscribed { "b" } else { "end" };
+            assert_eq!(recv(&xsub), Message::from(expected), "{transport:?} {sent:?} {only_first}");
+        }
+    }
+}
+
+#[test]
+fn a_cancellation_behind_data_takes_one_of_several_subscriptions_back() {
+    let context = TestContext::new();
+    let (xpub, xsub) = xpub_and_sub_of(&context, SocketType::Xsub);
+    ["\u{1}a", "\u{1}a"].into_iter().for_each(|message| send(&xsub, message));
+    send(&xsub, ["x", "\0a"]);
+    send(&xpub, "a");
+    assert_eq!(recv(&xsub), Message::from("a"), "one is left");
+    send(&xsub, ["x", "\0a"]);
+    send(&xpub, "a");
+    assert!(drain(&xsub).is_empty());
+    assert_eq!((xpub.topics_count().unwrap(), xsub.topics_count().unwrap()), (0, 0));
+}
+
+#[test]
+fn one_message_after_a_report_is_for_the_newcomer_alone_and_no_further_one() {
+    let context = TestContext::new();
+    let (xpub, sub) = xpub_and_sub(&context);
+    xpub.set_xpub_manual_last_value(true).unwrap();
+    sub.subscribe("a").unwrap();
+    recv(&xpub);
+    send(&xpub, "a, before anybody was subscribed");
+    xpub.subscribe("a").unwrap();
+    let other = context.connected(SocketType::Sub, &xpub.last_endpoint());
+    other.subscribe("a").unwrap();
+    recv(&xpub);
+    xpub.subscribe("a").unwrap();
+    send(&xpub, "b, which is nobody's");
+    send(&xpub, "a");
+    assert_eq!((drain(&sub).len(), drain(&other).len()), (1, 1));
+    // Without the mode nothing is held back.
+    other.unsubscribe("a").unwrap();
+    recv(&xpub);
+    xpub.set_xpub_manual_last_value(false).unwrap();
+    send(&xpub, "a");
+    assert_eq!(drain(&sub).len(), 1);
+    assert_kind(xpub.subscribe("c"), ErrorKind::InvalidArgument);
+}
+
+#[test]
+fn a_peer_that_vanishes_is_reported_as_verbosely_as_the_mode_says() {
+    let context = TestContext::new();
+    for (verbose, verboser, told_while_another_has_it) in [(false, false, 0), (true, false, 0), (false, true, 1)] {
+        let (xpub, a) = xpub_and_sub(&context);
+        xpub.set_xpub_verbose(verbose).unwrap();
+        if verboser {
+            xpub.set_xpub_verboser(true).unwrap();
+        }
+        let b = context.connected(SocketType::Sub, &xpub.last_endpoint());
+        a.subscribe("T").unwrap();
+        b.subscribe("T").unwrap();
+        drain(&xpub);
+        drop(a);
+        assert_eq!(notifications(&xpub), vec!["\\x00T"; told_while_another_has_it]);
+        drop(b);
+        assert_eq!(notifications(&xpub), ["\\x00T"]);
+    }
+}
+
+#[test]
+fn a_peer_holds_one_subscription_however_often_it_asks() {
+    let context = TestContext::new();
+    let (xpub, xsub) = xpub_and_sub_of(&context, SocketType::Xsub);
+    xsub.set_xsub_verbose_unsubscribe(true).unwrap();
+    ["\u{1}T", "\u{1}T", "\0T"].into_iter().for_each(|message| send(&xsub, message));
+    assert_eq!(notifications(&xpub), ["\\x01T", "\\x00T"], "the first cancellation ends it");
+    send(&xsub, "\0never");
+    assert_eq!(notifications(&xpub), ["\\x00never"], "one of what was not subscribed is told of, too");
+}
+
+#[test]
+fn notifications_tell_who_asked_and_of_a_peer_that_left_nobody() {
+    let context = TestContext::new();
+    let (xpub, sub) = context.pair(Transport::Tcp, SocketType::Xpub, SocketType::Sub);
+    sub.subscribe("a").unwrap();
+    let asked = recv(&xpub);
+    assert_eq!(asked.properties().unwrap().get_str("Peer-Address"), Some("127.0.0.1"));
+    drop(sub);
+    let left = recv(&xpub);
+    assert_eq!(left, Message::from("\0a"));
+    assert!(left.properties().is_none());
+}
+
+#[test]
+fn the_welcome_message_comes_with_each_connection_until_it_is_taken_back() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let xpub = context.socket(SocketType::Xpub);
+        xpub.set_xpub_welcome(Some("welcome".into())).unwrap();
+        let endpoint = xpub.bind(&transport.wildcard()).unwrap();
+        let sub = context.socket(SocketType::Sub);
+        sub.subscribe("").unwrap();
+        for _ in 0..2 {
+            sub.connect(&endpoint).unwrap();
+            assert_eq!(recv(&sub), Message::from("welcome"), "{transport:?}");
+            sub.disconnect(&endpoint).unwrap();
+        }
+        let welcome = oxzmq::OptionInfo::by_name("XPUB_WELCOME_MSG").unwrap();
+        xpub.set_option(welcome, "").unwrap();
+        until("the last one has left", || xpub.stats().peers == 0);
+        drain(&xpub);
+        sub.connect(&endpoint).unwrap();
+        recv(&xpub);
+        send(&xpub, "the first");
+        assert_eq!(recv(&sub), Message::from("the first"));
+    }
+}
+
+#[test]
+fn topics_are_counted_once_each_however_they_nest() {
+    let context = TestContext::new();
+    let (xpub, sub) = xpub_and_sub(&context);
+    let other = context.connected(SocketType::Sub, &xpub.last_endpoint());
+    ["a", "ab", "abc", "ab"].into_iter().for_each(|topic| sub.subscribe(topic).unwrap());
+    other.subscribe("a").unwrap();
+    assert_eq!((xpub.topics_count().unwrap(), sub.topics_count().unwrap()), (3, 3));
+    assert_kind(context.socket(SocketType::Pull).topics_count(), ErrorKind::InvalidArgument);
+}
+
+#[test]
+fn a_plain_publisher_takes_the_options_of_xpub() {
+    let context = TestContext::new();
+    let (publisher, sub) = (context.socket(SocketType::Pub), context.socket(SocketType::Sub));
+    publisher.set_xpub_welcome(Some("welcome".into())).unwrap();
+    publisher.set_xpub_nodrop(true).unwrap();
+    publisher.set_xpub_verbose(true).unwrap();
+    publisher.set_xpub_verboser(true).unwrap();
+    publisher.set_send_hwm(1).unwrap();
+    sub.set_recv_hwm(1).unwrap();
+    sub.subscribe("").unwrap();
+    Transport::Inproc.join(&publisher, &sub);
+    assert_eq!(recv(&sub), Message::from("welcome"));
+    assert_eq!(fill(&publisher), 2);
+    assert_kind(publisher.try_recv(), ErrorKind::NotSupported);
+    publisher.set_xpub_manual(true).unwrap();
+    publisher.subscribe("a").unwrap();
+}

@@ -1,8 +1,10 @@
 //! Who is read next and who gets the next message: fair queueing and load balancing.
 
 mod common;
+mod raw;
 
 use std::collections::HashMap;
+use std::io::{Read, Write};
 
 use common::*;
 use oxzmq::{ErrorKind, Message, Socket, SocketType};
@@ -24,8 +26,12 @@ fn senders_are_read_in_turn_one_message_each() {
         (SocketType::Pull, SocketType::Push),
         (SocketType::Dealer, SocketType::Dealer),
         (SocketType::Router, SocketType::Dealer),
+        (SocketType::Sub, SocketType::Pub),
     ] {
         let (reader, endpoint) = inproc_bound(&context, reader);
+        if reader.socket_type() == SocketType::Sub {
+            reader.subscribe("").unwrap();
+        }
         let writers = several(&context, writer, &endpoint);
         for (writer, name) in writers.iter().zip(["1", "2", "3"]) {
             ["a", "b", "c"].into_iter().for_each(|n| writer.send([name, n]).unwrap());
@@ -79,12 +85,20 @@ fn small_and_large_messages_in_any_order_are_the_right_ones() {
 #[test]
 fn messages_go_to_idle_peers_in_turn() {
     let context = TestContext::new();
-    let (push, endpoint) = inproc_bound(&context, SocketType::Push);
-    let pulls = several(&context, SocketType::Pull, &endpoint);
-    (0..7).for_each(|n| push.send(n.to_string()).unwrap());
-    let got =
-        pulls.each_ref().map(|pull| drain(pull).iter().map(|m| m.to_text_lossy().into_owned()).collect::<Vec<_>>());
-    assert_eq!(got, [vec!["0", "3", "6"], vec!["1", "4"], vec!["2", "5"]]);
+    for (sender, receiver) in [
+        (SocketType::Push, SocketType::Pull),
+        (SocketType::Dealer, SocketType::Dealer),
+        (SocketType::Scatter, SocketType::Gather),
+        (SocketType::Client, SocketType::Server),
+    ] {
+        let (sender, endpoint) = inproc_bound(&context, sender);
+        let receivers = several(&context, receiver, &endpoint);
+        (0..7).for_each(|n| sender.send(n.to_string()).unwrap());
+        let got = receivers
+            .each_ref()
+            .map(|receiver| drain(receiver).iter().map(|m| m.to_text_lossy().into_owned()).collect::<Vec<_>>());
+        assert_eq!(got, [vec!["0", "3", "6"], vec!["1", "4"], vec!["2", "5"]]);
+    }
 }
 
 #[test]
@@ -179,4 +193,97 @@ fn messages_of_a_sender_that_left_are_read_though_the_queue_is_short() {
             assert_eq!(recv_text(&pull), [n.to_string()], "{transport:?}");
         }
     }
+}
+
+#[test]
+fn senders_of_single_frames_are_read_in_turn() {
+    let context = TestContext::new();
+    for (reader, writer) in [
+        (SocketType::Gather, SocketType::Scatter),
+        (SocketType::Server, SocketType::Client),
+        (SocketType::Client, SocketType::Client),
+        (SocketType::Xsub, SocketType::Push),
+    ] {
+        let (reader, endpoint) = inproc_bound(&context, reader);
+        let writers = several(&context, writer, &endpoint);
+        for (writer, name) in writers.iter().zip(["1", "2", "3"]) {
+            ["a", "b", "c"].into_iter().for_each(|n| writer.send(format!("{name}{n}")).unwrap());
+        }
+        let read: Vec<_> = (0..9).map(|_| recv_text(&reader).remove(0)).collect();
+        assert_eq!(read, ["1a", "2a", "3a", "1b", "2b", "3b", "1c", "2c", "3c"], "{}", reader.socket_type());
+    }
+}
+
+/// For each type: ready to send, what a send says, what a receive says, and its linger.
+#[test]
+fn what_a_socket_without_endpoints_can_do() {
+    use ErrorKind::{HostUnreachable, InvalidState, NotSupported, WouldBlock};
+    let context = TestContext::new();
+    let drops = Some(std::time::Duration::ZERO);
+    for (socket_type, ready, sent, received, linger) in [
+        (SocketType::Pair, false, Some(WouldBlock), WouldBlock, None),
+        (SocketType::Pub, true, None, NotSupported, None),
+        (SocketType::Sub, false, Some(NotSupported), WouldBlock, drops),
+        (SocketType::Req, false, Some(WouldBlock), InvalidState, None),
+        (SocketType::Rep, false, Some(InvalidState), WouldBlock, None),
+        (SocketType::Dealer, false, Some(WouldBlock), WouldBlock, None),
+        (SocketType::Router, true, None, WouldBlock, None),
+        (SocketType::Pull, false, Some(NotSupported), WouldBlock, None),
+        (SocketType::Push, false, Some(WouldBlock), NotSupported, None),
+        (SocketType::Xpub, true, None, WouldBlock, None),
+        (SocketType::Xsub, true, None, WouldBlock, drops),
+        (SocketType::Stream, true, Some(HostUnreachable), WouldBlock, None),
+        (SocketType::Server, true, Some(HostUnreachable), WouldBlock, None),
+        (SocketType::Client, false, Some(WouldBlock), WouldBlock, None),
+        (SocketType::Radio, true, None, NotSupported, None),
+        (SocketType::Dish, false, Some(NotSupported), WouldBlock, drops),
+        (SocketType::Gather, false, Some(NotSupported), WouldBlock, None),
+        (SocketType::Scatter, false, Some(WouldBlock), NotSupported, None),
+        (SocketType::Dgram, false, Some(WouldBlock), WouldBlock, None),
+        (SocketType::Peer, true, Some(HostUnreachable), WouldBlock, None),
+        (SocketType::Channel, false, Some(WouldBlock), WouldBlock, None),
+    ] {
+        let socket = (*context).socket(socket_type).unwrap();
+        assert_eq!(socket.linger(), linger, "{socket_type}");
+        let now = socket.readiness().unwrap();
+        assert_eq!((now.readable(), now.writable()), (false, ready), "{socket_type}");
+        let message = if matches!(socket_type, SocketType::Router | SocketType::Stream | SocketType::Dgram) {
+            Message::from(["127.0.0.1:5", "x"])
+        } else {
+            Message::from("x")
+        };
+        let result = socket.try_send(message.clone());
+        assert_eq!(result.as_ref().err().map(|error| error.kind()), sent, "{socket_type}");
+        if let Err(error) = result {
+            assert_eq!(error.into_message(), message, "it comes back as it was");
+        }
+        assert_kind(socket.try_recv(), received);
+    }
+}
+
+/// Half a message must not follow where the other half went with its connection.
+#[test]
+fn a_message_cut_by_the_loss_of_its_connection_is_not_continued_on_the_next() {
+    let context = TestContext::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let push = context.connected(SocketType::Push, &format!("tcp://{}", listener.local_addr().unwrap()));
+    for body in [8 << 20, 0] {
+        send(&push, [b"first".to_vec(), vec![1; body], b"last".to_vec()]);
+    }
+    let (mut server, _) = listener.accept().unwrap();
+    server.write_all(&raw::hello("PULL")).unwrap();
+    let mut some = vec![0; 1 << 20];
+    server.read_exact(&mut some).unwrap();
+    drop(server);
+    let (mut server, _) = listener.accept().unwrap();
+    server.write_all(&raw::hello("PULL")).unwrap();
+    let mut greeting = [0; 64];
+    server.read_exact(&mut greeting).unwrap();
+    let mut header = [0; 2];
+    server.read_exact(&mut header).unwrap();
+    server.read_exact(&mut vec![0; header[1].into()]).unwrap();
+    server.read_exact(&mut header).unwrap();
+    let mut body = vec![0; header[1].into()];
+    server.read_exact(&mut body).unwrap();
+    assert_eq!((header[0] & raw::MORE, &body[..]), (raw::MORE, &b"first"[..]), "a message from its beginning");
 }

@@ -282,6 +282,34 @@ fn what_ends_the_attempts_to_connect_can_be_chosen() {
     await_event(&monitor, EventKind::Closed);
     assert_kind(monitor.recv_deadline(std::time::Instant::now() + A_WHILE), ErrorKind::TimedOut);
 
+    // Nobody listens, and a disconnect leaves nothing that would try on for its message.
+    let push = context.socket(SocketType::Push);
+    push.set_linger(None).unwrap();
+    push.set_reconnect_stop(oxzmq::ReconnectStop { after_disconnect: true, ..Default::default() }).unwrap();
+    push.connect(place.endpoint()).unwrap();
+    send(&push, "given up");
+    push.disconnect(place.endpoint()).unwrap();
+    until("its message is given up", || push.stats().drops.lost == 1);
+    // What a connection can take still goes out.
+    let (pull, push) = (context.socket(SocketType::Pull), context.socket(SocketType::Push));
+    push.set_linger(None).unwrap();
+    push.set_reconnect_stop(oxzmq::ReconnectStop { after_disconnect: true, ..Default::default() }).unwrap();
+    let endpoint = Transport::Tcp.join(&pull, &push);
+    (0..100).for_each(|n: u32| send(&push, n.to_string()));
+    push.disconnect(&endpoint).unwrap();
+    (0..100).for_each(|n: u32| assert_eq!(recv_text(&pull), [n.to_string()]));
+
+    // A handshake that fails.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let push = context.socket(SocketType::Push);
+    let monitor = push.monitor().unwrap();
+    push.set_reconnect_stop(oxzmq::ReconnectStop { handshake_failed: true, ..Default::default() }).unwrap();
+    push.connect(&format!("tcp://{}", listener.local_addr().unwrap())).unwrap();
+    drop(listener.accept().unwrap());
+    await_event(&monitor, EventKind::Disconnected);
+    assert_kind(monitor.recv_deadline(std::time::Instant::now() + A_WHILE), ErrorKind::TimedOut);
+
+    // A connection that worked.
     let (pull, push) = (context.socket(SocketType::Pull), context.socket(SocketType::Push));
     push.set_reconnect_stop(stop(false, true)).unwrap();
     Transport::Tcp.join(&pull, &push);
@@ -289,4 +317,110 @@ fn what_ends_the_attempts_to_connect_can_be_chosen() {
     drop(pull);
     await_event(&monitor, EventKind::Disconnected);
     assert_kind(monitor.recv_deadline(std::time::Instant::now() + A_WHILE), ErrorKind::TimedOut);
+}
+
+#[test]
+fn hello_is_for_those_types_that_have_it_on_either_side() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        for (bound, connected, greets) in [
+            (SocketType::Server, SocketType::Client, true),
+            (SocketType::Client, SocketType::Server, true),
+            (SocketType::Peer, SocketType::Peer, true),
+            (SocketType::Dealer, SocketType::Dealer, true),
+            (SocketType::Push, SocketType::Pull, false),
+            (SocketType::Pair, SocketType::Pair, false),
+        ] {
+            let (bound, connected) = (context.socket(bound), context.socket(connected));
+            bound.set_hello_message("hello".into()).unwrap();
+            transport.join(&bound, &connected);
+            if greets {
+                assert_eq!(recv(&connected), Message::from("hello"), "{transport:?} {}", bound.socket_type());
+            } else {
+                send(&bound, "the first");
+                assert_eq!(recv(&connected), Message::from("the first"), "{transport:?} {}", bound.socket_type());
+            }
+        }
+    }
+}
+
+#[test]
+fn servers_and_peers_are_told_of_a_loss_and_clients_of_a_hiccup() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        for (bound, connected) in [(SocketType::Server, SocketType::Client), (SocketType::Peer, SocketType::Peer)] {
+            let (bound, connected) = (context.socket(bound), context.socket(connected));
+            bound.set_disconnect_message("gone".into()).unwrap();
+            let endpoint = transport.join(&bound, &connected);
+            connected.disconnect(&endpoint).unwrap();
+            let message = recv(&bound);
+            assert_eq!(message, Message::from("gone"), "{transport:?} {}", bound.socket_type());
+            assert_ne!(message.routing_id(), 0, "it tells who");
+        }
+    }
+    for transport in NETWORKS {
+        for (bound, connected) in [(SocketType::Server, SocketType::Client), (SocketType::Peer, SocketType::Peer)] {
+            let (bound, connected) = (context.socket(bound), context.socket(connected));
+            connected.set_hiccup_message("hiccup".into()).unwrap();
+            transport.join(&bound, &connected);
+            drop(bound);
+            assert_eq!(recv(&connected), Message::from("hiccup"), "{transport:?} {}", connected.socket_type());
+        }
+    }
+}
+
+#[test]
+fn what_this_end_ends_itself_is_not_delivered_as_a_loss() {
+    let context = TestContext::new();
+    for transport in NETWORKS {
+        let (router, dealer) = (context.socket(SocketType::Router), context.socket(SocketType::Dealer));
+        router.set_disconnect_message("gone".into()).unwrap();
+        router.set_router_notify_disconnect(true).unwrap();
+        dealer.set_hiccup_message("hiccup".into()).unwrap();
+        let endpoint = transport.join(&router, &dealer);
+        dealer.set_reconnect_interval(None).unwrap();
+        router.unbind(&endpoint).unwrap();
+        assert_silent(&router);
+
+        let (router, dealer) = (context.socket(SocketType::Router), context.socket(SocketType::Dealer));
+        dealer.set_hiccup_message("hiccup".into()).unwrap();
+        let endpoint = transport.join(&router, &dealer);
+        dealer.disconnect(&endpoint).unwrap();
+        assert_silent(&dealer);
+    }
+    let (router, dealer) = (context.socket(SocketType::Router), context.socket(SocketType::Dealer));
+    dealer.set_hiccup_message("hiccup".into()).unwrap();
+    Transport::Inproc.join(&router, &dealer);
+    drop(router);
+    assert!(drain(&dealer).is_empty(), "over inproc nothing comes back, so there is no hiccup");
+}
+
+#[test]
+fn an_interval_of_zero_is_none_and_a_maximum_below_the_interval_counts() {
+    let context = TestContext::new();
+    let place = Place::new(Transport::Tcp);
+    let push = context.socket(SocketType::Push);
+    push.set_option(oxzmq::OptionInfo::by_name("RECONNECT_IVL").unwrap(), 0).unwrap();
+    let monitor = push.monitor().unwrap();
+    push.connect(place.endpoint()).unwrap();
+    await_event(&monitor, EventKind::Closed);
+    assert!(monitor.recv_deadline(Instant::now() + A_WHILE).is_err(), "no retry");
+    let (_push, monitor) = hopeless(&context, &place, Some(ms(50)), ms(3));
+    assert_eq!([(); 3].map(|()| next_wait(&monitor)), [3, 3, 3]);
+}
+
+#[test]
+fn with_immediate_no_peer_is_there_before_its_connection() {
+    let context = TestContext::new();
+    for transport in NETWORKS {
+        let place = Place::new(transport);
+        for socket_type in [SocketType::Push, SocketType::Dealer, SocketType::Req, SocketType::Pair, SocketType::Client]
+        {
+            let socket = context.socket(socket_type);
+            socket.set_immediate(true).unwrap();
+            socket.connect(place.endpoint()).unwrap();
+            assert_kind(socket.try_send("x"), ErrorKind::WouldBlock);
+            assert!(!socket.readiness().unwrap().writable(), "{socket_type}");
+        }
+    }
 }

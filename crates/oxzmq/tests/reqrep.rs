@@ -225,3 +225,82 @@ fn a_broker_of_router_and_dealer_is_transparent() {
     front.send(recv(&back)).unwrap();
     assert_eq!(recv(&req), Message::from("answer"));
 }
+
+#[test]
+fn a_strict_req_waits_on_for_a_server_that_was_lost_with_its_request() {
+    let context = TestContext::new();
+    for transport in NETWORKS {
+        let place = Place::new(transport);
+        let req = context.connected(SocketType::Req, place.endpoint());
+        let rep = context.socket(SocketType::Rep);
+        rep.bind(place.endpoint()).unwrap();
+        send(&req, "asked once");
+        assert_eq!(recv(&rep), Message::from("asked once"));
+        let monitor = req.monitor().unwrap();
+        drop(rep);
+        await_event(&monitor, oxzmq::EventKind::Disconnected);
+        let rep = context.socket(SocketType::Rep);
+        rep.bind(place.endpoint()).unwrap();
+        await_event(&monitor, oxzmq::EventKind::HandshakeSucceeded);
+        assert_silent(&rep);
+        assert_kind(req.try_send("again"), ErrorKind::InvalidState);
+        assert_kind(req.try_recv(), ErrorKind::WouldBlock);
+        req.set_req_relaxed(true).unwrap();
+        send(&req, "given up");
+        assert_eq!(recv(&rep), Message::from("given up"), "{transport:?}");
+    }
+}
+
+#[test]
+fn a_relaxed_req_asks_the_next_peer_and_does_not_hear_the_first() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let req = context.socket(SocketType::Req);
+        req.set_req_relaxed(true).unwrap();
+        let reps = [(), ()].map(|()| {
+            let rep = context.socket(SocketType::Rep);
+            transport.join(&rep, &req);
+            rep
+        });
+        req.wait_for_peers(2, Some(PATIENCE)).unwrap();
+        send(&req, "first");
+        send(&req, "second");
+        assert_eq!((recv(&reps[0]), recv(&reps[1])), (Message::from("first"), Message::from("second")));
+        send(&reps[0], "too late");
+        assert_silent(&req);
+        send(&reps[1], "in time");
+        assert_eq!(recv(&req), Message::from("in time"), "{transport:?}");
+    }
+}
+
+#[test]
+fn a_reply_that_its_requester_has_no_room_for_is_dropped() {
+    let context = TestContext::new();
+    let (rep, dealer) = (context.socket(SocketType::Rep), context.socket(SocketType::Dealer));
+    rep.set_send_hwm(1).unwrap();
+    dealer.set_recv_hwm(1).unwrap();
+    Transport::Inproc.join(&rep, &dealer);
+    for n in 0..4 {
+        send(&dealer, ["".to_owned(), n.to_string()]);
+        assert_eq!(recv_text(&rep), [n.to_string()]);
+        rep.try_send(n.to_string()).unwrap();
+    }
+    assert_eq!(drain(&dealer), ["0", "1"].map(|n| Message::from(["", n])));
+    assert_eq!(rep.stats().drops.full, 2);
+}
+
+#[test]
+fn rep_takes_the_options_of_router_without_effect() {
+    let context = TestContext::new();
+    let rep = context.socket(SocketType::Rep);
+    for name in ["ROUTER_MANDATORY", "ROUTER_HANDOVER", "ROUTER_RAW", "PROBE_ROUTER", "ROUTER_NOTIFY"] {
+        rep.set_option(oxzmq::OptionInfo::by_name(name).unwrap(), 1).unwrap();
+    }
+    rep.set_connect_routing_id("x").unwrap();
+    let req = context.socket(SocketType::Req);
+    Transport::Tcp.join(&rep, &req);
+    send(&req, "question");
+    assert_eq!(recv(&rep), Message::from("question"));
+    send(&rep, "answer");
+    assert_eq!(recv(&req), Message::from("answer"));
+}

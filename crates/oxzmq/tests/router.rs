@@ -283,3 +283,119 @@ fn a_router_may_be_told_of_connections_made_and_lost() {
         assert_silent(&router);
     }
 }
+
+#[test]
+fn a_routing_id_alone_addresses_nothing_even_where_it_must_be_known() {
+    let context = TestContext::new();
+    let (router, dealer) = context.inproc_pair(SocketType::Router, SocketType::Dealer);
+    router.set_router_mandatory(true).unwrap();
+    router.try_send("nobody").unwrap();
+    send(&dealer, "x");
+    let id = recv(&router)[0].clone();
+    router.try_send([id.clone()]).unwrap();
+    router.try_send([id, "body".into()]).unwrap();
+    assert_eq!(drain(&dealer), [Message::from("body")]);
+}
+
+#[test]
+fn mandatory_is_ready_to_send_while_any_peer_has_room() {
+    let context = TestContext::new();
+    let router = context.socket(SocketType::Router);
+    router.set_router_mandatory(true).unwrap();
+    router.set_send_hwm(1).unwrap();
+    let endpoint = router.bind(&Transport::Inproc.wildcard()).unwrap();
+    let dealers = ["a", "b"].map(|name| {
+        let dealer = context.socket(SocketType::Dealer);
+        dealer.set_recv_hwm(1).unwrap();
+        dealer.set_routing_id(name).unwrap();
+        dealer.connect(&endpoint).unwrap();
+        dealer
+    });
+    for name in ["a", "b"] {
+        assert!(router.readiness().unwrap().writable());
+        assert!(router.has_room_for(name.as_bytes()).unwrap());
+        assert_eq!(fill_with(&router, |_| [name, "x"].into()), 2);
+        assert!(!router.has_room_for(name.as_bytes()).unwrap());
+    }
+    assert!(!router.readiness().unwrap().writable());
+    drain(&dealers[1]);
+    assert!(router.readiness().unwrap().writable());
+    assert_kind(router.has_room_for(b"nobody"), ErrorKind::HostUnreachable);
+    assert_kind(dealers[0].has_room_for(b"a"), ErrorKind::NotSupported);
+}
+
+#[test]
+fn a_connecting_router_is_told_of_each_connection_and_loss() {
+    let context = TestContext::new();
+    for transport in NETWORKS {
+        let place = Place::new(transport);
+        let router = context.socket(SocketType::Router);
+        router.set_router_notify_connect(true).unwrap();
+        router.set_router_notify_disconnect(true).unwrap();
+        router.connect(place.endpoint()).unwrap();
+        for _ in 0..2 {
+            let dealer = context.socket(SocketType::Dealer);
+            dealer.set_routing_id("d").unwrap();
+            dealer.bind(place.endpoint()).unwrap();
+            assert_eq!(recv_text(&router), ["d", ""], "made, {transport:?}");
+            send(&dealer, "x");
+            assert_eq!(recv_text(&router), ["d", "x"]);
+            drop(dealer);
+            assert_eq!(recv_text(&router), ["d", ""], "lost, {transport:?}");
+        }
+    }
+}
+
+#[test]
+fn over_inproc_a_router_is_not_told_of_connections() {
+    let context = TestContext::new();
+    let (router, dealer) = (context.socket(SocketType::Router), context.socket(SocketType::Dealer));
+    router.set_router_notify_connect(true).unwrap();
+    router.set_router_notify_disconnect(true).unwrap();
+    Transport::Inproc.join(&router, &dealer);
+    drop(dealer);
+    assert!(drain(&router).is_empty());
+}
+
+#[test]
+fn a_probe_is_sent_once_for_each_peer_and_not_with_each_connection() {
+    let context = TestContext::new();
+    for transport in NETWORKS {
+        let place = Place::new(transport);
+        let dealer = context.socket(SocketType::Dealer);
+        dealer.set_probe_router(true).unwrap();
+        dealer.connect(place.endpoint()).unwrap();
+        let router = context.socket(SocketType::Router);
+        router.bind(place.endpoint()).unwrap();
+        assert_eq!(recv(&router)[1].len(), 0);
+        let monitor = dealer.monitor().unwrap();
+        drop(router);
+        await_event(&monitor, oxzmq::EventKind::Disconnected);
+        let router = context.socket(SocketType::Router);
+        router.bind(place.endpoint()).unwrap();
+        send(&dealer, "not a probe");
+        assert_eq!(recv(&router)[1], b"not a probe"[..], "{transport:?}");
+    }
+}
+
+#[test]
+fn over_inproc_messages_tell_nothing_of_their_sender_and_over_ipc_its_process() {
+    let context = TestContext::new();
+    for transport in [Transport::Ipc, Transport::Inproc] {
+        let (router, dealer) = (context.socket(SocketType::Router), context.socket(SocketType::Dealer));
+        dealer.set_routing_id("me").unwrap();
+        dealer.set_metadata("X-colour", "blue").unwrap();
+        transport.join(&router, &dealer);
+        send(&dealer, ["a", "b"]);
+        let message = recv(&router);
+        let Some(properties) = message.properties() else {
+            assert_eq!(transport, Transport::Inproc);
+            continue;
+        };
+        let address = properties.get_str("Peer-Address").unwrap();
+        let process = format!(":{}", std::process::id());
+        assert!(address.starts_with("localhost:") && address.ends_with(&process), "{address}");
+        let known = ["Identity", "Routing-Id", "X-colour"].map(|name| properties.get_str(name));
+        assert_eq!(known, [Some("me"), Some("me"), Some("blue")]);
+    }
+}

@@ -304,3 +304,59 @@ fn a_raw_router_connects_to_a_plain_server() {
     peer.read_exact(&mut heard).unwrap();
     assert_eq!(&heard, b"hello");
 }
+
+// ---- ids, and what there is not ------------------------------------------------------------------------------
+
+#[test]
+fn the_id_of_a_server_is_known_from_the_connect_on() {
+    let context = TestContext::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
+    let stream = context.connected(SocketType::Stream, &endpoint);
+    let id = stream.routing_id();
+    assert_eq!((id.len(), id[0]), (5, 0));
+    stream.try_send([id.to_vec(), b"early".to_vec()]).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    server.read_exact(&mut [0; 5]).unwrap();
+    assert_eq!(next(&stream).0, id[..]);
+    stream.set_connect_routing_id("named").unwrap();
+    stream.connect(&endpoint).unwrap();
+    assert_eq!(stream.routing_id(), id, "who names the peer knows its name");
+}
+
+#[test]
+fn a_raw_connection_has_no_handshake_and_no_time_for_one() {
+    let context = TestContext::new();
+    let stream = context.socket(SocketType::Stream);
+    stream.set_handshake_interval(Some(ms(10))).unwrap();
+    stream.set_heartbeat_interval(Some(ms(10))).unwrap();
+    let monitor = stream.monitor().unwrap();
+    let endpoint = stream.bind("tcp://127.0.0.1:*").unwrap();
+    let mut client = raw_client(&endpoint);
+    let (id, _) = next(&stream);
+    assert_silent(&stream);
+    client.write_all(b"late").unwrap();
+    assert_eq!(read_from(&stream, &id, 4), b"late");
+    let message = Message::from([id, "answer".into()]);
+    stream.send(message).unwrap();
+    let mut got = [0; 6];
+    client.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"answer", "and nothing before it");
+    drop(client);
+    let kinds: Vec<_> = std::iter::from_fn(|| monitor.recv_deadline(soon()).ok())
+        .map(|event| event.kind)
+        .take_while(|kind| *kind != oxzmq::EventKind::Disconnected)
+        .collect();
+    assert_eq!(kinds, [oxzmq::EventKind::Listening, oxzmq::EventKind::Accepted]);
+}
+
+#[test]
+fn octets_tell_where_they_are_from() {
+    let context = TestContext::new();
+    let (stream, endpoint) = context.bound(SocketType::Stream);
+    let _client = raw_client(&endpoint);
+    let message = recv(&stream);
+    let properties = message.properties().unwrap();
+    assert_eq!(properties.get_str("Peer-Address"), Some("127.0.0.1"));
+    assert_eq!(properties.get_str("Socket-Type"), None);
+}

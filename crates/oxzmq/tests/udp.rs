@@ -217,6 +217,12 @@ fn who_may_do_what_with_udp() {
     assert_kind(radio.connect("udp://no.such.host.invalid:5"), ErrorKind::NoDevice);
     let endpoint = dish.bind("udp://127.0.0.1:*").unwrap();
     assert_kind(context.socket(SocketType::Dgram).bind(&endpoint), ErrorKind::AddressInUse);
+    // DGRAM has one endpoint, as PAIR has one peer: what comes by a second is never received.
+    dgram.bind("udp://127.0.0.1:*").unwrap();
+    let second = dgram.bind("udp://127.0.0.1:*").unwrap();
+    let (socket, address) = stranger(&second);
+    socket.send_to(b"unheard", address).unwrap();
+    assert_silent(&dgram);
 }
 
 #[test]
