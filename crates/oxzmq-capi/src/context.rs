@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use crate::guard::{self, Errno, Result};
 use crate::handle::{self, Object, Use};
 use crate::socket::{Socket, without_signals};
+use crate::threads::Threads;
 
 const IO_THREADS: c_int = 1;
 const MAX_SOCKETS: c_int = 2;
@@ -51,13 +52,14 @@ struct Ending {
     thread: JoinHandle<()>,
 }
 
-struct Settings {
+pub(crate) struct Settings {
     io_threads: c_int,
     max_sockets: c_int,
     max_message_size: c_int,
-    sched_policy: c_int,
-    cpus: Vec<c_int>,
-    name_prefix: Vec<u8>,
+    pub(crate) sched_policy: c_int,
+    pub(crate) sched_priority: c_int,
+    pub(crate) cpus: Vec<c_int>,
+    pub(crate) name_prefix: Vec<u8>,
     zero_copy: bool,
     ipv6: bool,
     blocky: bool,
@@ -70,6 +72,7 @@ impl Default for Settings {
             max_sockets: 1023,
             max_message_size: c_int::MAX,
             sched_policy: -1,
+            sched_priority: -1,
             cpus: Vec::new(),
             name_prefix: Vec::new(),
             zero_copy: true,
@@ -89,10 +92,11 @@ impl Settings {
         match option {
             IO_THREADS => self.io_threads = value,
             MAX_SOCKETS => self.max_sockets = value,
-            // The number that reads as SOCKET_LIMIT sets the threads' priority, which is theirs to have.
-            SOCKET_LIMIT => {}
+            // The number that reads as SOCKET_LIMIT sets the threads' priority.
+            SOCKET_LIMIT => self.sched_priority = value,
             THREAD_SCHED_POLICY => self.sched_policy = value,
             MAX_MSGSZ => self.max_message_size = value,
+            THREAD_AFFINITY_CPU_ADD if self.cpus.contains(&value) => {}
             THREAD_AFFINITY_CPU_ADD => self.cpus.push(value),
             THREAD_AFFINITY_CPU_REMOVE => {
                 let at = self.cpus.iter().position(|&cpu| cpu == value).ok_or(INVALID)?;
@@ -345,7 +349,9 @@ pub extern "C" fn zmq_socket(context: *mut c_void, socket_type: c_int) -> *mut c
         let builder = Context::builder()
             .io_threads(usize::try_from(settings.io_threads).unwrap_or(0))
             .max_sockets(usize::try_from(settings.max_sockets).unwrap_or(0));
-        let context = state.context.get_or_insert_with(|| builder.build()).clone();
+        let threads = Threads::of(settings);
+        let context =
+            state.context.get_or_insert_with(|| builder.on_io_thread_start(move |n| threads.begin(n)).build()).clone();
         drop(state);
         let socket = context.socket(socket_type.ok_or(INVALID)?)?;
         socket.set_interruptible(true)?;

@@ -22,6 +22,7 @@ mod poller;
 mod proxy;
 mod socket;
 mod socket_options;
+mod threads;
 mod timers;
 mod transfer;
 mod utilities;

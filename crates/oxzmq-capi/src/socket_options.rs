@@ -65,8 +65,10 @@ fn parse(option: &OptionInfo, octets: &[u8], is_null: bool) -> Option<OptionValu
     Some(match option.kind {
         OptionKind::Long => OptionValue::Long(i64::from_ne_bytes(octets.try_into().ok()?)),
         OptionKind::Unsigned => OptionValue::Unsigned(u64::from_ne_bytes(octets.try_into().ok()?)),
-        // Only NULL clears a text, but for these.
-        OptionKind::Text(..) if octets.is_empty() && !is_null && !CLEARED_BY_EMPTY.contains(&option.number) => {
+        // Only NULL clears a text or an IPC filter, but for these.
+        OptionKind::Text(..) | OptionKind::Binary(0, 4)
+            if octets.is_empty() && !is_null && !CLEARED_BY_EMPTY.contains(&option.number) =>
+        {
             return None;
         }
         OptionKind::Text(..) | OptionKind::Binary(..) | OptionKind::Key => {

@@ -57,7 +57,7 @@ part_header() {
 part_c() {
     need gcc libzmq3-dev libzmq5
     local program
-    for program in calls parts events; do
+    for program in calls parts waits events; do
         gcc -g -Wall -D_GNU_SOURCE "$here/c/$program.c" -o "$work/$program" -lzmq -lpthread
         timeout 60 "$work/$program" >"$work/$program-theirs"
         LD_LIBRARY_PATH=$ours timeout 60 "$work/$program" >"$work/$program-ours"
@@ -79,7 +79,7 @@ part_memory() {
 part_survives() {
     need gcc
     local program
-    for program in survives machine; do
+    for program in survives machine drafts; do
         gcc -g -Wall -DZMQ_BUILD_DRAFT_API=1 -I"$prefix/include" "$here/c/$program.c" -o "$work/$program" -L"$ours" -lzmq -lpthread
         LD_LIBRARY_PATH=$ours timeout 120 "$work/$program"
     done

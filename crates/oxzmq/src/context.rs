@@ -1,6 +1,7 @@
 //! A context: the I/O threads that its sockets share, the inproc names, and the end of it all.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -62,6 +63,17 @@ pub struct ContextBuilder {
     io_threads: usize,
     max_sockets: usize,
     max_handshakes: usize,
+    thread_start: Option<ThreadStart>,
+}
+
+/// What an I/O thread does before all else.
+#[derive(Clone)]
+pub(crate) struct ThreadStart(pub(crate) Arc<dyn Fn(usize) + Send + Sync>);
+
+impl fmt::Debug for ThreadStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ThreadStart")
+    }
 }
 
 impl ContextBuilder {
@@ -83,6 +95,13 @@ impl ContextBuilder {
     /// that say nothing keep nobody out.
     pub fn max_handshakes(mut self, max_handshakes: usize) -> Self {
         self.max_handshakes = max_handshakes.max(1);
+        self
+    }
+
+    /// Has each I/O thread call this first, with its number: to give it a name, a priority or processors of its own, by the
+    /// system's means. It must not panic.
+    pub fn on_io_thread_start(mut self, begin: impl Fn(usize) + Send + Sync + 'static) -> Self {
+        self.thread_start = Some(ThreadStart(Arc::new(begin)));
         self
     }
 
@@ -159,7 +178,12 @@ impl Context {
 
     /// A context with other settings.
     pub fn builder() -> ContextBuilder {
-        ContextBuilder { io_threads: 1, max_sockets: DEFAULT_MAX_SOCKETS, max_handshakes: DEFAULT_MAX_HANDSHAKES }
+        ContextBuilder {
+            io_threads: 1,
+            max_sockets: DEFAULT_MAX_SOCKETS,
+            max_handshakes: DEFAULT_MAX_HANDSHAKES,
+            thread_start: None,
+        }
     }
 
     /// Makes a socket.
@@ -306,8 +330,9 @@ impl Inner {
             return Err(Error::new(ErrorKind::NoIoThread, why));
         };
         while state.reactors.len() <= index {
-            let reactor = Reactor::start(state.reactors.len(), self.settings.max_handshakes)
-                .map_err(|error| Error::from_os(&error, "cannot start an I/O thread"))?;
+            let reactor =
+                Reactor::start(state.reactors.len(), self.settings.max_handshakes, self.settings.thread_start.clone())
+                    .map_err(|error| Error::from_os(&error, "cannot start an I/O thread"))?;
             state.reactors.push(reactor);
         }
         state.next_reactor = (index + 1) % threads;

@@ -280,7 +280,7 @@ impl<'a> Poller<'a> {
                 let over = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
                 PollEvent {
                     key: *key,
-                    readable: interest.readable && flags.intersects(PollFlags::IN | PollFlags::HUP),
+                    readable: interest.readable && flags.intersects(PollFlags::IN),
                     writable: interest.writable && flags.contains(PollFlags::OUT),
                     error: flags.intersects(over),
                     urgent: interest.urgent && flags.contains(PollFlags::PRI),

@@ -382,3 +382,22 @@ fn binding_while_another_thread_closes_leaves_nothing() {
         }
     }
 }
+
+#[test]
+fn threads_together_get_no_more_sockets_than_the_limit() {
+    let _watchdog = Watchdog::start();
+    for _ in 0..50 {
+        let context = Context::builder().max_sockets(5).build();
+        let barrier = Barrier::new(4);
+        let sockets: Vec<_> = thread::scope(|scope| {
+            let threads = [(); 4].map(|()| {
+                scope.spawn(|| {
+                    barrier.wait();
+                    [(); 3].map(|()| context.socket(SocketType::Pull))
+                })
+            });
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).filter_map(Result::ok).collect()
+        });
+        assert_eq!(sockets.len(), 5);
+    }
+}

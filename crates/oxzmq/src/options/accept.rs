@@ -1,5 +1,6 @@
 //! Who may connect: addresses for tcp, processes, users and groups for ipc.
 
+use std::fs;
 use std::net::IpAddr;
 
 use socket2::Socket;
@@ -85,7 +86,8 @@ impl AcceptFilter {
         self.users.push(user);
     }
 
-    /// ipc: accepts processes whose first group this is. ZMQ_IPC_FILTER_GID.
+    /// ipc: accepts processes whose first group this is, and those of users who are members of it by `/etc/group`.
+    /// ZMQ_IPC_FILTER_GID.
     pub fn allow_group(&mut self, group: u32) {
         self.groups.push(group);
     }
@@ -121,7 +123,14 @@ impl AcceptFilter {
             self.processes.contains(&peer.pid.as_raw_nonzero().get())
                 || self.users.contains(&peer.uid.as_raw())
                 || self.groups.contains(&peer.gid.as_raw())
+                || (!self.groups.is_empty() && self.has_member(peer.uid.as_raw()))
         })
+    }
+
+    /// By the system's files: what the peer's process itself says may be another's by the time that it is asked.
+    fn has_member(&self, user: u32) -> bool {
+        let [users, groups] = ["/etc/passwd", "/etc/group"].map(|path| fs::read_to_string(path).unwrap_or_default());
+        is_member(&users, &groups, user, &self.groups)
     }
 
     fn admits_address(&self, address: IpAddr) -> bool {
@@ -130,9 +139,36 @@ impl AcceptFilter {
     }
 }
 
+/// Whether a user, by number, is named as a member of one of these groups in texts of the form of `passwd(5)` and
+/// `group(5)`.
+fn is_member(users: &str, groups: &str, user: u32, wanted: &[u32]) -> bool {
+    let number = |text: Option<&str>| text.and_then(|text| text.parse::<u32>().ok());
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (number(fields.nth(1)) == Some(user)).then_some(name)
+    });
+    let Some(name) = name else { return false };
+    groups.lines().any(|line| {
+        let mut fields = line.split(':').skip(2);
+        number(fields.next()).is_some_and(|group| wanted.contains(&group))
+            && fields.next().is_some_and(|members| members.split(',').any(|member| member == name))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn members_of_a_group_are_those_that_the_system_names() {
+        let users = "root:x:0:0:root:/root:/bin/sh\nanna:x:1000:1000::/home/anna:/bin/sh\nbroken\n:::\n";
+        let groups = "root:x:0:\nadm:x:4:syslog,anna\nann:x:5:ann,annabel\nbroken\n";
+        assert!(is_member(users, groups, 1000, &[7, 4]));
+        for (user, group) in [(1000, 5), (1000, 0), (0, 4), (0, 0), (77, 4)] {
+            assert!(!is_member(users, groups, user, &[group]), "{user} in {group}");
+        }
+    }
 
     #[test]
     fn networks_are_numbers() {

@@ -51,15 +51,15 @@ table! {
     MAX_SOCKETS = 2, Int(1, i32::MAX), "1023", true, true,
         "Sockets open at the same time, those of monitors included, before the first socket.";
     SOCKET_LIMIT = 3, COUNT, "65535", true, true,
-        "Read: the limit of MAX_SOCKETS. Set: THREAD_PRIORITY, which is accepted and without effect.";
+        "Read: the limit of MAX_SOCKETS. Set: THREAD_PRIORITY of the I/O threads, before the first socket.";
     THREAD_SCHED_POLICY = 4, COUNT, "-1 (as the system has it)", true, true,
-        "Scheduling of the I/O threads; kept, and without effect.";
+        "Scheduling of the I/O threads (`SCHED_FIFO` and so on), before the first socket; without the right to it it stays as it is.";
     MAX_MSGSZ = 5, COUNT, "2147483647", true, true, "Kept, and without effect: MAXMSGSIZE of the socket limits messages.";
     MSG_T_SIZE = 6, COUNT, "64", true, false, "The size of `zmq_msg_t` in octets.";
-    THREAD_AFFINITY_CPU_ADD = 7, COUNT, "none", false, true, "Adds a processor for the I/O threads; kept, and without effect.";
+    THREAD_AFFINITY_CPU_ADD = 7, COUNT, "none", false, true, "Adds a processor to those that the I/O threads run on, before the first socket.";
     THREAD_AFFINITY_CPU_REMOVE = 8, COUNT, "none", false, true, "Takes one of those back; an error where it is none.";
     THREAD_NAME_PREFIX = 9, Text(1, 16), "empty", true, true,
-        "Prefix of the I/O threads' names, or an int in its place; kept, and without effect.";
+        "What stands, with a `/`, before the I/O threads' names in C, `ZMQbg/IO/0` and so on: text, or an int in its place.";
     ZERO_COPY_RECV = 10, Flag, "1", true, true, "Receive without copying; kept, and without effect: it is always so.";
     IPV6 = 42, Flag, "0", true, true, "What new sockets have for the option IPV6.";
     BLOCKY = 70, Flag, "1", true, true, "0: new sockets have LINGER 0.";

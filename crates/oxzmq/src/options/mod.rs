@@ -83,7 +83,7 @@ pub(crate) struct Options {
     pub(crate) multicast_hops: u32,
     pub(crate) multicast_max_datagram: u32,
     pub(crate) multicast_loop: bool,
-    pub(crate) loopback_fastpath: i32,
+    pub(crate) loopback_fastpath: bool,
     pub(crate) in_batch_size: u32,
     pub(crate) out_batch_size: u32,
 
@@ -219,7 +219,7 @@ impl Options {
             multicast_hops: 1,
             multicast_max_datagram: 1500,
             multicast_loop: true,
-            loopback_fastpath: 0,
+            loopback_fastpath: false,
             in_batch_size: 8192,
             out_batch_size: 8192,
             router_mandatory: false,

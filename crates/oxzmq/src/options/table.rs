@@ -380,7 +380,7 @@ table! {
     ZAP_ENFORCE_DOMAIN = 93, ANY, "0", Endpoints, [], "With a domain set, refuse peers where there is no authenticator.",
         get: { o => o.security.zap_enforce_domain.into() }, set: { o, v => o.security.zap_enforce_domain = v.on() };
     LOOPBACK_FASTPATH = 94, ANY, "0", Endpoints, [], "Of Windows; kept, and without effect.",
-        get: { o => OptionValue::Int(o.loopback_fastpath) }, set: { o, v => o.loopback_fastpath = v.int() };
+        get: { o => o.loopback_fastpath.into() }, set: { o, v => o.loopback_fastpath = v.on() };
     METADATA = 95, Binary(4, usize::MAX), "none", Endpoints, [], "`X-name:value`: a property that peers see.",
         get: { none }, set: { socket s, v => set_metadata(s, &v.into_bytes()) };
     MULTICAST_LOOP = 96, ANY, "1", Endpoints, [], "Whether multicast of udp reaches this machine, too.",

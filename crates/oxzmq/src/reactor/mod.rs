@@ -29,6 +29,7 @@ pub(crate) use self::parting::Parting;
 use self::pending::Pending;
 use self::proxying::Proxying;
 use crate::connector::Connector;
+use crate::context::ThreadStart;
 use crate::core::spin::{self, Spin};
 use crate::core::{Core, Net};
 use crate::datagrams::Datagrams;
@@ -101,13 +102,18 @@ pub(crate) struct Reactor {
 }
 
 impl Reactor {
-    pub(crate) fn start(index: usize, max_handshakes: usize) -> io::Result<Arc<Self>> {
+    pub(crate) fn start(index: usize, max_handshakes: usize, begin: Option<ThreadStart>) -> io::Result<Arc<Self>> {
         let set = PollSet::new()?;
         let wake = WakeFd::new()?;
         set.add_edge(&wake, WAKE_TOKEN)?;
         let reactor = Arc::new(Self { set, wake, inbox: Mutex::default(), thread: Mutex::new(None) });
         let worker = Worker::new(Arc::clone(&reactor), max_handshakes);
-        let thread = thread::Builder::new().name(format!("oxzmq/io/{index}")).spawn(move || worker.run())?;
+        let thread = thread::Builder::new().name(format!("oxzmq/io/{index}")).spawn(move || {
+            if let Some(ThreadStart(begin)) = begin {
+                begin(index);
+            }
+            worker.run();
+        })?;
         *reactor.thread.lock() = Some(thread);
         Ok(reactor)
     }

@@ -319,6 +319,11 @@ pub fn assert_silent(socket: &Socket) {
     }
 }
 
+/// Every type there is.
+pub fn socket_types() -> impl Iterator<Item = SocketType> {
+    (0..=u8::MAX).map_while(SocketType::from_code)
+}
+
 /// Asserts that there is nothing to receive and a send would wait, or the like.
 #[track_caller]
 pub fn assert_kind<T: std::fmt::Debug, E: Into<oxzmq::Error>>(result: Result<T, E>, kind: ErrorKind) {
