@@ -70,6 +70,7 @@ impl Socket {
         let mut parts = self.parts.lock();
         if more && matches!(*parts, Parts::Failed) {
             *parts = Parts::None;
+            self.begun.store(self.takes_pairs(), Relaxed);
         }
         let more = match (self.inner.socket_type(), parts.is_none()) {
             // An id and what is for its peer, in turns, whatever the flags say; an id alone is nobody's.

@@ -248,6 +248,37 @@ static void topics_and_contexts (void)
     zmq_ctx_term (own);
 }
 
+/* A message whose peer leaves between its parts goes to another peer whole, or nowhere. */
+static void a_peer_leaves_between_parts (void)
+{
+    char room[8];
+    for (int again = 0; again < 3; again++) {
+        void *push = new_socket (ZMQ_PUSH), *pull = new_socket (ZMQ_PULL), *other = new_socket (ZMQ_PULL);
+        assert (zmq_bind (push, "inproc://between") == 0 && zmq_connect (pull, "inproc://between") == 0);
+        assert (zmq_send (push, "a", 1, ZMQ_SNDMORE | ZMQ_DONTWAIT) == 1);
+        zmq_close (pull);
+        if (again == 0)
+            assert (zmq_connect (other, "inproc://between") == 0);
+        else {
+            FAILS (zmq_send (push, "bb", 2, ZMQ_DONTWAIT), EAGAIN);
+            if (again == 1) /* it is over: its end goes nowhere */
+                assert (zmq_send (push, "bb", 2, ZMQ_DONTWAIT) == 2);
+            else {
+                FAILS (zmq_send (push, "a", 1, ZMQ_SNDMORE | ZMQ_DONTWAIT), EAGAIN);
+                zmq_pollitem_t item = {push, 0, ZMQ_POLLOUT, 0};
+                assert (zmq_poll (&item, 1, 0) == 0);
+            }
+            assert (zmq_connect (other, "inproc://between") == 0);
+            assert (zmq_send (push, "a", 1, ZMQ_SNDMORE | ZMQ_DONTWAIT) == 1);
+        }
+        assert (zmq_send (push, "bb", 2, ZMQ_DONTWAIT) == 2);
+        assert (zmq_recv (other, room, sizeof room, 0) == 1 && zmq_recv (other, room, sizeof room, ZMQ_DONTWAIT) == 2);
+        FAILS (zmq_recv (other, room, sizeof room, ZMQ_DONTWAIT), EAGAIN);
+        zmq_close (push);
+        zmq_close (other);
+    }
+}
+
 /* Whether the process has a thread of this name, and on how many processors that may run. */
 static int has_thread (const char *name, int *processors)
 {
@@ -300,6 +331,7 @@ int main (void)
     events_of_the_second_version ();
     numbers_of_peers ();
     topics_and_contexts ();
+    a_peer_leaves_between_parts ();
     threads_are_as_their_context_says ();
     assert (zmq_ctx_term (context) == 0);
     return 0;
