@@ -1,12 +1,12 @@
 //! `zmq_poll` and `zmq_ppoll`.
 
 use std::ffi::c_void;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libc::{c_int, c_long, c_short};
-use oxzmq::{Interest, Poller};
+use oxzmq::{EventFd, Interest, Poller};
 
 use crate::guard::{self, Errno, Result};
 use crate::handle::Use;
@@ -79,15 +79,67 @@ pub(crate) fn wait(sources: &[(Source<'_>, c_short)], timeout: Option<Duration>)
     Ok(found)
 }
 
-/// See `zmq_poll(3)`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn zmq_poll(items: *mut PollItem, count: c_int, millis: c_long) -> c_int {
+/// The same with another signal mask for as long as it waits, and no longer: the kernel does both at once, so that no
+/// signal comes in between, unheard.
+fn wait_with_mask(
+    sources: &[(Source<'_>, c_short)],
+    timeout: Option<Duration>,
+    mask: *const libc::sigset_t,
+) -> Result<Vec<c_short>> {
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let mut changes = Vec::new();
+    let mut waited = Vec::new();
+    for (source, events) in sources {
+        match source {
+            Source::Socket(socket) => {
+                let change = EventFd::new(&socket.inner)?;
+                waited.push(libc::pollfd { fd: change.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 });
+                changes.push(change);
+            }
+            Source::Fd(fd) => {
+                let events = events & (POLLIN | POLLOUT | POLLPRI);
+                let bits = [(POLLIN, libc::POLLIN), (POLLOUT, libc::POLLOUT), (POLLPRI, libc::POLLPRI)];
+                let events = bits.iter().filter(|(bit, _)| events & bit != 0).fold(0, |all, (_, flag)| all | flag);
+                waited.push(libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 });
+            }
+            Source::Nothing => {}
+        }
+    }
+    loop {
+        // In this order: what comes after the question makes the descriptor readable.
+        for change in &changes {
+            change.events()?;
+        }
+        let found = wait(sources, Some(Duration::ZERO))?;
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if found.iter().any(|&events| events != 0) || left.is_some_and(|left| left.is_zero()) {
+            return Ok(found);
+        }
+        let left = left.map(|left| libc::timespec {
+            tv_sec: libc::time_t::try_from(left.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        let left = left.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        // SAFETY: so many elements, a time or NULL, and the caller's mask.
+        if unsafe { libc::ppoll(waited.as_mut_ptr(), waited.len() as libc::nfds_t, left, mask) } < 0 {
+            return Err(Errno(guard::errno()));
+        }
+    }
+}
+
+/// # Safety
+/// `items` is NULL or so many.
+unsafe fn poll(
+    items: *mut PollItem,
+    count: c_int,
+    wait: impl FnOnce(&[(Source<'_>, c_short)]) -> Result<Vec<c_short>>,
+) -> c_int {
     guard::call(-1, || {
         let count = usize::try_from(count).map_err(|_| Errno(libc::EINVAL))?;
         if items.is_null() && count > 0 {
             return Err(Errno(libc::EFAULT));
         }
-        // SAFETY: the caller gives so many items.
+        // SAFETY: as above.
         let items = if count == 0 { &mut [] } else { unsafe { std::slice::from_raw_parts_mut(items, count) } };
         let sockets = items
             .iter()
@@ -106,13 +158,20 @@ pub unsafe extern "C" fn zmq_poll(items: *mut PollItem, count: c_int, millis: c_
                 (source, item.events)
             })
             .collect();
-        let found = wait(&sources, timeout(millis))?;
+        let found = wait(&sources)?;
         for (item, events) in items.iter_mut().zip(&found) {
             item.revents = *events;
         }
         let ready = found.iter().filter(|&&events| events != 0).count();
         Ok(c_int::try_from(ready).unwrap_or(c_int::MAX))
     })
+}
+
+/// See `zmq_poll(3)`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn zmq_poll(items: *mut PollItem, count: c_int, millis: c_long) -> c_int {
+    // SAFETY: the caller gives so many items.
+    unsafe { poll(items, count, |sources| wait(sources, timeout(millis))) }
 }
 
 /// See `zmq_ppoll(3)`.
@@ -123,18 +182,11 @@ pub unsafe extern "C" fn zmq_ppoll(
     millis: c_long,
     mask: *const libc::sigset_t,
 ) -> c_int {
-    if mask.is_null() {
-        // SAFETY: the caller gives so many items.
-        return unsafe { zmq_poll(items, count, millis) };
-    }
-    // SAFETY: the caller gives a mask and so many items; the thread's mask is restored.
+    // SAFETY: the caller gives so many items, and a mask or NULL.
     unsafe {
-        let mut before = std::mem::zeroed();
-        libc::pthread_sigmask(libc::SIG_SETMASK, mask, &raw mut before);
-        let result = zmq_poll(items, count, millis);
-        let errno = guard::errno();
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
-        guard::set_errno(errno);
-        result
+        if mask.is_null() {
+            return zmq_poll(items, count, millis);
+        }
+        poll(items, count, |sources| wait_with_mask(sources, timeout(millis), mask))
     }
 }

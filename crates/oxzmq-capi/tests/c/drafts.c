@@ -7,7 +7,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -248,6 +250,54 @@ static void topics_and_contexts (void)
     zmq_ctx_term (own);
 }
 
+static int signals;
+static void count_signal (int number)
+{
+    (void) number;
+    signals++;
+}
+
+/* A signal that waits ends the wait that lets it in, though it comes before there is anything to wait on. */
+static void polling_with_a_mask (void)
+{
+    void *pull = new_socket (ZMQ_PULL), *push = new_socket (ZMQ_PUSH), *server = new_socket (ZMQ_SERVER);
+    int pipes[2];
+    char room;
+    sigset_t blocked, before;
+    struct sigaction action = {.sa_handler = count_signal};
+    assert (pipe (pipes) == 0 && sigaction (SIGUSR1, &action, NULL) == 0);
+    sigemptyset (&blocked);
+    sigaddset (&blocked, SIGUSR1);
+    pthread_sigmask (SIG_BLOCK, &blocked, &before);
+    assert (zmq_bind (pull, "tcp://127.0.0.1:*") == 0);
+    char endpoint[64];
+    size_t size = sizeof endpoint;
+    assert (zmq_getsockopt (pull, ZMQ_LAST_ENDPOINT, endpoint, &size) == 0 && zmq_connect (push, endpoint) == 0);
+    zmq_pollitem_t items[] = {{pull, 0, ZMQ_POLLIN, 0}, {NULL, pipes[0], ZMQ_POLLIN, 0}, {server, 0, ZMQ_POLLIN, 0}};
+    for (int n = 1; n <= 20; n++) {
+        pthread_kill (pthread_self (), SIGUSR1);
+        assert (signals == n - 1);
+        FAILS (zmq_ppoll (items, 3, -1, &before), EINTR);
+        assert (signals == n);
+    }
+    assert (zmq_ppoll (items, 3, 5, &before) == 0);
+    assert (zmq_send (push, "x", 1, 0) == 1);
+    assert (zmq_ppoll (items, 3, -1, &before) == 1 && items[0].revents == ZMQ_POLLIN && items[1].revents == 0);
+    assert (zmq_recv (pull, &room, 1, 0) == 1);
+    assert (write (pipes[1], "x", 1) == 1);
+    assert (zmq_ppoll (items, 3, -1, &before) == 1 && items[0].revents == 0 && items[1].revents == ZMQ_POLLIN);
+    /* Without a mask, and with one that lets nothing in, it stays blocked. */
+    pthread_kill (pthread_self (), SIGUSR1);
+    assert (zmq_ppoll (items, 1, 5, NULL) == 0 && zmq_ppoll (items, 1, 5, &blocked) == 0 && signals == 20);
+    pthread_sigmask (SIG_SETMASK, &before, NULL);
+    assert (signals == 21);
+    zmq_close (pull);
+    zmq_close (push);
+    zmq_close (server);
+    close (pipes[0]);
+    close (pipes[1]);
+}
+
 /* A message whose peer leaves between its parts goes to another peer whole, or nowhere. */
 static void a_peer_leaves_between_parts (void)
 {
@@ -328,6 +378,7 @@ int main (void)
 {
     context = zmq_ctx_new ();
     pollers ();
+    polling_with_a_mask ();
     events_of_the_second_version ();
     numbers_of_peers ();
     topics_and_contexts ();
