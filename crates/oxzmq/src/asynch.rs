@@ -16,22 +16,21 @@ use crate::core::{Core, Want};
 use crate::error::{ErrorKind, Result, SendError};
 use crate::pattern::Pattern;
 use crate::peers::Peers;
-use crate::wakers::Ticket;
+use crate::wakers::{TaskWait, Ticket};
 
 /// A core and the entry among its wakers that is taken back in the end.
 pub(crate) struct Waiting<'a> {
     core: &'a Arc<Core>,
-    /// `None` until it has had to wait.
-    ticket: Option<Ticket>,
+    wait: TaskWait,
 }
 
 impl<'a> Waiting<'a> {
     pub(crate) fn at(core: &'a Arc<Core>) -> Self {
-        Self { core, ticket: None }
+        Self { core, wait: TaskWait::default() }
     }
 
     fn poll_recv(&mut self, cx: &Context<'_>) -> Option<Result<Message>> {
-        self.core.poll_recv(cx.waker(), &mut self.ticket)
+        self.core.poll_recv(cx.waker(), &mut self.wait)
     }
 
     /// See [`Core::watch`].
@@ -40,13 +39,15 @@ impl<'a> Waiting<'a> {
         cx: &Context<'_>,
         look: impl FnMut(&mut dyn Pattern, &mut Peers) -> Option<T>,
     ) -> Poll<Result<T>> {
-        self.core.poll_watch(cx.waker(), &mut self.ticket, look).map_or(Poll::Pending, Poll::Ready)
+        self.core.poll_watch(cx.waker(), &mut self.wait.ticket, look).map_or(Poll::Pending, Poll::Ready)
     }
 
     /// Sends what `message` holds and takes it out of there, unless it has to wait.
     fn poll_send(&mut self, message: &mut Option<Message>, cx: &Context<'_>) -> Poll<Result<(), SendError>> {
         let Some(sending) = message else { return Poll::Ready(Ok(())) };
-        let Some(result) = self.core.poll_send(sending, cx.waker(), &mut self.ticket) else { return Poll::Pending };
+        let Some(result) = self.core.poll_send(sending, cx.waker(), &mut self.wait.ticket) else {
+            return Poll::Pending;
+        };
         let sent = message.take().unwrap_or_default();
         Poll::Ready(result.map_err(|error| SendError::new(error, sent)))
     }
@@ -54,7 +55,7 @@ impl<'a> Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if let Some(ticket) = &self.ticket {
+        if let Some(ticket) = &self.wait.ticket {
             self.core.forget_waker(ticket);
         }
     }
@@ -159,8 +160,8 @@ impl Sink<Message> for MessageSink<'_> {
             return Poll::Pending;
         }
         // A REP without a request is not ready, nor is a socket without a peer that has room.
-        let Waiting { core, ticket } = &mut self.waiting;
-        let ticket = ticket.get_or_insert_with(Ticket::new);
+        let Waiting { core, wait } = &mut self.waiting;
+        let ticket = wait.ticket.get_or_insert_with(Ticket::new);
         match core.readiness(Want::SEND, Some((cx.waker(), ticket))) {
             Ok(ready) if ready.send => Poll::Ready(Ok(())),
             Ok(_) => Poll::Pending,

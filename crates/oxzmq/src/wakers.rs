@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
+use std::time::Instant;
 
 /// Names one waiting future, in the whole process.
 #[derive(Debug)]
@@ -17,6 +18,17 @@ impl Ticket {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
+}
+
+/// What a future that waits keeps between two polls.
+#[derive(Debug, Default)]
+pub(crate) struct TaskWait {
+    /// Names its entry among the wakers; `None` until it has left one.
+    pub(crate) ticket: Option<Ticket>,
+    /// It has found nothing and left its waker.
+    pub(crate) registered: bool,
+    /// It looks for what it waits for, since then, and has left no waker yet.
+    pub(crate) looking_since: Option<Instant>,
 }
 
 #[derive(Default)]

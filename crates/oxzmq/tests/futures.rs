@@ -45,6 +45,38 @@ fn a_send_that_is_dropped_has_sent_nothing() {
     assert_eq!(drain(&pull), [Message::from("sent")]);
 }
 
+/// Polls for as long as the task asks for that by itself, because it looks a little longer before it waits. Returns how often it
+/// was woken.
+fn look<T>(mut future: Pin<&mut impl Future<Output = T>>, wakes: &Arc<CountWakes>) -> u64 {
+    loop {
+        let before = wakes.count();
+        assert!(poll_once(future.as_mut(), wakes).is_pending());
+        if wakes.count() == before {
+            return before;
+        }
+    }
+}
+
+/// A task that finds nothing asks to be polled again for a moment, and then no more.
+#[test]
+fn a_task_that_waits_for_long_is_left_alone() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let (pull, push) = context.pair(transport, SocketType::Pull, SocketType::Push);
+        let wakes = Arc::default();
+        for round in 0..20 {
+            let mut waits = pin!(pull.recv_async());
+            let looked = look(waits.as_mut(), &wakes);
+            assert!(poll_once(waits.as_mut(), &wakes).is_pending());
+            assert_eq!(wakes.count(), looked, "nothing but a message wakes it now");
+            push.send(round.to_string()).unwrap();
+            until("the message wakes it", || wakes.count() > looked);
+            let Poll::Ready(message) = poll_once(waits, &wakes) else { panic!("nothing there") };
+            assert_eq!(message.unwrap(), Message::from(round.to_string()));
+        }
+    }
+}
+
 #[test]
 fn a_woken_task_that_gives_up_leaves_the_message_to_another() {
     let context = TestContext::new();
@@ -52,14 +84,15 @@ fn a_woken_task_that_gives_up_leaves_the_message_to_another() {
         let (pull, push) = context.pair(transport, SocketType::Pull, SocketType::Push);
         let (first, second) = (Arc::new(CountWakes::default()), Arc::new(CountWakes::default()));
         let mut stays = pin!(pull.recv_async());
+        let seen;
         {
             let mut gives_up = pin!(pull.recv_async());
-            assert!(poll_once(gives_up.as_mut(), &first).is_pending());
-            assert!(poll_once(stays.as_mut(), &second).is_pending());
+            let looked = (look(gives_up.as_mut(), &first), look(stays.as_mut(), &second));
             push.send("x").unwrap();
-            until("the first is woken", || first.count() > 0);
+            until("the first is woken", || first.count() > looked.0);
+            seen = looked.1;
         }
-        until("the second is woken, too", || second.count() > 0);
+        until("the second is woken, too", || second.count() > seen);
         let Poll::Ready(message) = poll_once(stays, &second) else { panic!("nothing there") };
         assert_eq!(message.unwrap(), Message::from("x"));
     }

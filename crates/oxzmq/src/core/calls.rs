@@ -8,12 +8,16 @@ use std::time::Duration;
 use oxzmq_proto::{Frame, Message, SocketType};
 use parking_lot::MutexGuard;
 
+use super::wait::Looked;
 use super::{Core, State, Until, Want, Work};
 use crate::error::Result;
 use crate::pattern::{NotSent, Pattern};
 use crate::peers::{Peers, Wakes};
 use crate::session::clock;
-use crate::wakers::Ticket;
+use crate::wakers::{TaskWait, Ticket};
+
+/// So often in one go a task looks at connections that have something, before its executor has its turn.
+const MOST_LOOKS: u32 = 8;
 
 impl Core {
     /// Receives one message in place of `message`; one frame alone without the properties
@@ -153,25 +157,54 @@ impl Core {
     }
 
     /// Receives, or arranges for `waker` to be woken when it is worth another try.
-    pub(crate) fn poll_recv(self: &Arc<Self>, waker: &Waker, ticket: &mut Option<Ticket>) -> Option<Result<Message>> {
+    pub(crate) fn poll_recv(self: &Arc<Self>, waker: &Waker, wait: &mut TaskWait) -> Option<Result<Message>> {
+        // Who has left its waker is polled for something else, or because somebody else was faster.
+        let mut looks = if wait.registered { 0 } else { MOST_LOOKS };
+        let mut state = self.state.lock();
         loop {
-            let mut state = self.state.lock();
-            if let Err(error) = state.alive() {
-                return Some(Err(error));
-            }
             let mut message = Message::new();
-            let got = state.pattern_recv(&mut message, false);
-            if matches!(got, Ok(false)) {
-                let Some(work) = state.take_work() else {
-                    state.recv_wakers.register(ticket.get_or_insert_with(Ticket::new), waker);
-                    return None;
-                };
+            match state.alive().and_then(|()| state.pattern_recv(&mut message, false)) {
+                Ok(true) => {
+                    state.spin.count();
+                    wait.registered = false;
+                    if state.peers.has_wakes() {
+                        // As for a blocking call. A task that then waits for something else gives it back.
+                        self.keep_lease(&mut state);
+                    }
+                    self.leave(state, false);
+                    return Some(Ok(message));
+                }
+                Err(error) => {
+                    self.leave(state, false);
+                    return Some(Err(error));
+                }
+                Ok(false) => {}
+            }
+            if let Some(work) = state.take_work() {
                 drop(state);
                 work.run();
+                state = self.state.lock();
                 continue;
             }
-            self.leave(state, false);
-            return Some(got.map(|_| message));
+            if looks == 0 {
+                self.end_lease(&mut state);
+                wait.registered = true;
+                state.recv_wakers.register(wait.ticket.get_or_insert_with(Ticket::new), waker);
+                return None;
+            }
+            let looked;
+            (state, looked) = self.look_for_task(state, &mut wait.looking_since);
+            match looked {
+                // Not a message, perhaps: a piece of one, or of another peer's handshake.
+                Looked::Found if looks > 1 => looks -= 1,
+                Looked::Found | Looked::NotYet => {
+                    drop(state);
+                    waker.wake_by_ref();
+                    return None;
+                }
+                // Once more without looking: the lock was free for a moment.
+                Looked::InVain => looks = 0,
+            }
         }
     }
 
@@ -193,6 +226,7 @@ impl Core {
                 Err(NotSent::Refused(kind)) => Err(kind.into()),
                 Err(NotSent::Full) => {
                     let Some(work) = state.take_work() else {
+                        self.end_lease(&mut state);
                         state.send_wakers.register(ticket.get_or_insert_with(Ticket::new), waker);
                         return None;
                     };
@@ -224,6 +258,7 @@ impl Core {
                 continue;
             }
             if let Some((waker, ticket)) = waker {
+                self.end_lease(&mut state);
                 if want.recv && !ready.recv {
                     state.recv_wakers.register(ticket, waker);
                 }
@@ -279,10 +314,7 @@ impl Core {
 
     fn leave_with_news(self: &Arc<Self>, mut state: MutexGuard<'_, State>, waited: bool) {
         if waited && state.lease.parked && state.leader.is_none() {
-            state.lease.parked = false;
-            if let Some(net) = self.net.get() {
-                net.reactor.leased(self);
-            }
+            self.unpark(&mut state);
         }
         if state.recv_sleepers + state.send_sleepers > 0 || state.leader.is_some() {
             self.hand_on(&mut state, waited);
@@ -318,7 +350,7 @@ impl Core {
 
     /// Other threads wait: wakes those that can go on, or one that can lead now that nobody does. One wake-up
     /// stands for any number of messages, so whoever takes one has to see to the rest.
-    fn hand_on(&self, state: &mut State, waited: bool) {
+    pub(super) fn hand_on(&self, state: &mut State, waited: bool) {
         let leader = state.leader.unwrap_or_default();
         let mut lead = waited && state.leader.is_none() && self.net.get().is_some();
         if (state.recv_sleepers > 0 || leader.recv) && (lead || state.ready(Want::RECV).recv) {

@@ -149,6 +149,8 @@ struct Lease {
     used: bool,
     /// The leader has waited for so long that the I/O thread stopped ticking; it says so when it returns.
     parked: bool,
+    /// The I/O thread ticks for it.
+    ticking: bool,
 }
 
 struct State {

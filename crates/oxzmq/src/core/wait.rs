@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io::ErrorKind::Interrupted;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::MutexGuard;
 
@@ -17,6 +17,15 @@ const EVENTS_PER_WAIT: usize = 128;
 
 thread_local! {
     static EVENTS: RefCell<Events> = RefCell::new(Events::with_capacity(EVENTS_PER_WAIT));
+}
+
+/// What a task found that looked before it waits.
+pub(super) enum Looked {
+    /// It is worth another try.
+    Found,
+    /// It is to look again in a moment.
+    NotYet,
+    InVain,
 }
 
 impl Core {
@@ -76,7 +85,7 @@ impl Core {
         self.start_leading(&mut state, net, want);
         let looks = timeout != Some(Duration::ZERO) && state.spin.is_worthwhile();
         drop(state);
-        let found = looks && self.look(net);
+        let found = looks && self.look(net, |look| spin::look(look));
         let interrupted = !found && self.lead(net, timeout);
         let mut state = self.state.lock();
         if looks {
@@ -103,8 +112,66 @@ impl Core {
         if !state.lease.leased && net.reactor.watch(self, net, false) {
             state.lease.leased = true;
             state.lease.parked = false;
+            self.tick(state, net);
+        }
+    }
+
+    /// The I/O thread is to look after the lease, which it may still be doing from the last one.
+    fn tick(self: &Arc<Self>, state: &mut State, net: &Net) {
+        if !std::mem::replace(&mut state.lease.ticking, true) {
             net.reactor.leased(self);
         }
+    }
+
+    /// The leader has waited for so long that the I/O thread stopped ticking, and is back.
+    pub(super) fn unpark(self: &Arc<Self>, state: &mut State) {
+        if std::mem::take(&mut state.lease.parked)
+            && let Some(net) = self.net.get()
+        {
+            self.tick(state, net);
+        }
+    }
+
+    /// Nobody is about to read what comes: from now on the I/O thread does, without waiting for its tick.
+    pub(super) fn end_lease(&self, state: &mut State) {
+        if state.lease.leased
+            && state.leader.is_none()
+            && let Some(net) = self.net.get()
+        {
+            state.lease.leased = !net.reactor.watch(self, net, true);
+        }
+    }
+
+    /// A task has found nothing: looks whether anything is ready, and drives it. What threads do in one go before they sleep
+    /// a task does in several, and lets its executor run others in between; `since` is when it began.
+    pub(super) fn look_for_task<'a>(
+        self: &'a Arc<Self>,
+        mut state: MutexGuard<'a, State>,
+        since: &mut Option<Instant>,
+    ) -> (MutexGuard<'a, State>, Looked) {
+        let Some(net) = self.net.get().filter(|_| state.leader.is_none()) else { return (state, Looked::InVain) };
+        if since.is_none() && !state.spin.is_worthwhile() {
+            self.end_lease(&mut state);
+            return (state, Looked::InVain);
+        }
+        let began = *since.get_or_insert_with(Instant::now);
+        self.start_leading(&mut state, net, Want::RECV);
+        drop(state);
+        let found = self.look(net, |look| look());
+        let mut state = self.state.lock();
+        state.leader = None;
+        if state.recv_sleepers + state.send_sleepers > 0 {
+            self.hand_on(&mut state, true);
+        }
+        if !found && began.elapsed() < spin::LOOK_AT_NETWORK {
+            return (state, Looked::NotYet);
+        }
+        *since = None;
+        state.spin.tell(found);
+        if !found {
+            self.end_lease(&mut state);
+        }
+        (state, if found { Looked::Found } else { Looked::InVain })
     }
 
     /// For a thread that never waits, because there is always more to receive: it reads by itself whenever it has made
@@ -115,12 +182,12 @@ impl Core {
         }
     }
 
-    /// Looks for a moment whether something is ready, and drives it.
-    fn look(self: &Arc<Self>, net: &Net) -> bool {
+    /// Looks whether something is ready, as often as `again` does, and drives it.
+    fn look(self: &Arc<Self>, net: &Net, again: impl FnOnce(&mut dyn FnMut() -> bool) -> bool) -> bool {
         let mut events = EVENTS.take();
         events.clear();
         events.reserve(EVENTS_PER_WAIT);
-        let found = spin::look(|| net.set.look(&mut events));
+        let found = again(&mut || net.set.look(&mut events));
         if found {
             // Ordered by the state's lock, see the field.
             self.leader_awake.store(true, Ordering::Relaxed);
@@ -182,19 +249,17 @@ impl Core {
     /// was taken back, or because its leader waits undisturbed and will say when it returns.
     pub(crate) fn lease_tick(self: &Arc<Self>) -> bool {
         let mut state = self.state.lock();
-        let Some(net) = self.net.get() else { return false };
-        if !state.lease.leased {
-            return false;
-        }
         if std::mem::take(&mut state.lease.used) {
+            // Also where a task has given it back meanwhile: the next lease is not far.
             return true;
         }
-        if state.leader.is_some() {
+        if state.lease.leased && state.leader.is_some() {
             state.lease.parked = true;
-            return false;
+        } else {
+            self.end_lease(&mut state);
         }
-        state.lease.leased = !net.reactor.watch(self, net, true);
-        state.lease.leased
+        state.lease.ticking = state.lease.leased && !state.lease.parked;
+        state.lease.ticking
     }
 
     /// A receive may find something: wakes one thread that waits for it, and the tasks.

@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::inproc;
 use crate::reactor::Reactor;
 use crate::socket::Socket;
-use crate::wakers::Ticket;
+use crate::wakers::TaskWait;
 
 /// Where handlers are, without `inproc://`.
 const ENDPOINT: &str = "zeromq.zap.01";
@@ -36,7 +36,7 @@ const INVALID_METADATA: u32 = 0x2000_0005;
 /// A question that a handler has been asked.
 pub(crate) struct ZapRequest {
     socket: Socket,
-    ticket: Option<Ticket>,
+    wait: TaskWait,
     waker: Waker,
 }
 
@@ -67,12 +67,12 @@ impl ZapRequest {
         }
         socket.core().send(&mut message, Until::Now)?;
         let news = News { reactor: Arc::downgrade(question.reactor), token: question.token };
-        Ok(Self { socket, ticket: None, waker: Arc::new(news).into() })
+        Ok(Self { socket, wait: TaskWait::default(), waker: Arc::new(news).into() })
     }
 
     /// The handler's answer, if it is there; otherwise the I/O thread will be told when it is worth another look.
     pub(crate) fn poll(&mut self) -> Option<Decision> {
-        match self.socket.core().poll_recv(&self.waker, &mut self.ticket)? {
+        match self.socket.core().poll_recv(&self.waker, &mut self.wait)? {
             Ok(reply) => Some(judge(&reply)),
             Err(_) => Some(Decision::Unavailable),
         }
