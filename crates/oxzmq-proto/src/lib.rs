@@ -66,6 +66,7 @@ pub mod limits;
 mod mechanism;
 mod message;
 mod outbuf;
+mod packed;
 mod prefix_map;
 mod properties;
 mod reply_check;
@@ -92,6 +93,8 @@ pub use limits::Limits;
 pub use mechanism::{AuthRequest, PlainCredentials, Security};
 pub use message::{IntoFrames, Kind, Message};
 pub use outbuf::OutBuf;
+#[doc(hidden)]
+pub use packed::Packed;
 pub use properties::Properties;
 pub use socket_type::SocketType;
 pub use subscription::{Removed, SubscriptionIndex, SubscriptionSet};

@@ -91,6 +91,12 @@ impl Message {
         }
     }
 
+    /// The same where nothing else belongs to it: neither a routing id nor properties.
+    #[inline]
+    pub(crate) fn small_alone(&self) -> Option<(&[u8; Frame::INLINE_MAX], usize)> {
+        if self.routing_id == 0 && self.properties.is_none() { self.small() } else { None }
+    }
+
     /// The length of the only frame, if this is data of one that is kept inside it.
     #[doc(hidden)]
     #[inline]

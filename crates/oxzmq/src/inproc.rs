@@ -183,8 +183,8 @@ pub(crate) fn unbind(core: &Core, name: &str) {
 pub(crate) fn connect(core: &Arc<Core>, name: &str, routing_id: Bytes) -> Result<PeerId> {
     let (settings, conflate) =
         core.options(|options| (Settings::of(options, core.socket_type), options.conflates(core.socket_type)));
-    let outbound = Arc::new(Queue::new(settings.send_hwm, conflate));
-    let inbound = Arc::new(Queue::new(settings.recv_hwm, conflate));
+    let outbound = Arc::new(Queue::packing(settings.send_hwm, conflate));
+    let inbound = Arc::new(Queue::packing(settings.recv_hwm, conflate));
     let binder_end = End::new(core, name.into(), false);
     let far: Arc<dyn FarEnd> = Arc::clone(&binder_end) as _;
     let mut peer = Peer::new(Arc::clone(&outbound), Arc::clone(&inbound), far, settings.recv_hwm);

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_micros(25);
 
 /// The same for connections, where the kernel's part comes on top.
-const LOOK_AT_NETWORK: Duration = Duration::from_micros(40);
+pub(crate) const LOOK_AT_NETWORK: Duration = Duration::from_micros(40);
 
 /// So often more than it was worth it may looking be in vain before it is given up.
 const CREDIT: u8 = 8;
@@ -25,6 +25,9 @@ const TRY_EVERY: u8 = 64;
 
 /// The longest rest in a flood, in nanoseconds: some dozens of small messages.
 const LONGEST_REST: u32 = 4096;
+
+/// How long a reader rests that would fetch a flood in pieces.
+const REST: Duration = Duration::from_micros(2);
 
 /// So many messages between two waits are a flood.
 const FLOOD: u32 = 4;
@@ -89,6 +92,14 @@ pub(crate) fn look(mut ready: impl FnMut() -> bool) -> bool {
         if start.elapsed() >= LOOK_AT_NETWORK {
             return false;
         }
+    }
+}
+
+/// Lets messages gather for a moment.
+pub(crate) fn rest() {
+    let start = Instant::now();
+    while start.elapsed() < REST {
+        std::hint::spin_loop();
     }
 }
 
