@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::mem;
 
+use bytes::Bytes;
+
 use crate::command::{self, Traffic};
 use crate::header::{COMMAND, Header, MORE};
 use crate::limits::COMMAND_OVERHEAD;
@@ -17,6 +19,16 @@ pub const LARGE_BODY: usize = 16 * 1024;
 
 /// What a large body's buffer starts with, in octets; it doubles from there as octets arrive.
 const LARGE_BODY_START: usize = 256 * 1024;
+
+/// The largest frame that may share its buffer with those that came with it; see [`Decoder::decode_run`].
+const RUN_FRAME: usize = 2048;
+
+/// The largest buffer that frames share: all of it stays for as long as one of them does.
+const RUN: usize = 16 * 1024;
+
+/// So many frames are worth sharing a buffer, and so many share one at most.
+const RUN_LEAST: usize = 4;
+const RUN_MOST: usize = 128;
 
 /// A sign of life from the peer (RFC 37, heartbeats).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,6 +188,13 @@ impl Decoder {
             }
             at += header.len + size;
             if header.flags & (MORE | COMMAND) == 0 && self.is_between_messages() {
+                if size <= RUN_FRAME {
+                    let run = self.decode_run(&input[at - header.len - size..], out, full);
+                    if run > 0 {
+                        at += run - header.len - size;
+                        continue;
+                    }
+                }
                 out.push_back(Message::single(&body[..size]));
             } else if let Some(opener) = &mut self.opener {
                 let (flags, frame) = opener.open(&body[..size])?;
@@ -212,6 +231,37 @@ impl Decoder {
             rest = &rest[usize::from(*size) + 2..];
         }
         input.len() - rest.len()
+    }
+
+    /// Messages of one frame each of middling size, one after the other: their bodies are copied together into a buffer
+    /// that they share, because an allocation for each costs more than its octets do. Returns the octets taken from
+    /// `input`; 0 where there are too few of them for that.
+    fn decode_run(&self, input: &[u8], out: &mut VecDeque<Message>, full: usize) -> usize {
+        let mut bodies = [(0u16, 0u16); RUN_MOST];
+        let mut count = 0;
+        let mut end = 0;
+        for place in bodies.iter_mut().take(full - out.len()) {
+            let Ok(Some(header)) = Header::parse(self.version, &input[end..]) else { break };
+            let plain = header.flags & (MORE | COMMAND) == 0 && self.admit(&header).is_ok();
+            let size = usize::try_from(header.size).unwrap_or(usize::MAX);
+            let start = end + header.len;
+            if !plain || !(Frame::INLINE_MAX + 1..=RUN_FRAME).contains(&size) || start + size > input.len().min(RUN) {
+                break;
+            }
+            *place = (start as u16, (start + size) as u16); // at most RUN
+            count += 1;
+            end = start + size;
+        }
+        let [(first, _), .., _] = bodies[..count] else { return 0 };
+        if count < RUN_LEAST {
+            return 0;
+        }
+        let shared = Bytes::copy_from_slice(&input[usize::from(first)..end]);
+        for &(start, end) in &bodies[..count] {
+            let body = shared.slice(usize::from(start - first)..usize::from(end - first));
+            out.push_back(Message::single(Frame::shared(body)));
+        }
+        end
     }
 
     /// The large body that is on its way, if the last frame seen is one: at least [`LARGE_BODY`]
