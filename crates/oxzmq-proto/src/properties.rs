@@ -9,8 +9,10 @@ use crate::limits::{MAX_PROPERTIES, MAX_PROPERTY_NAME};
 /// the transport and the authenticator add.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
 pub struct Properties {
-    /// In order of arrival, each name once, no name longer than `MAX_PROPERTY_NAME`.
-    entries: Vec<(Box<str>, Bytes)>,
+    /// In order of arrival, each name once: the lengths of name and value, name, value. One allocation, because each
+    /// connection keeps its own.
+    entries: Vec<u8>,
+    count: usize,
     /// RADIO and DISH: the message's group.
     group: Bytes,
 }
@@ -42,15 +44,13 @@ impl Properties {
 
     /// The value under exactly this name, as libzmq looks for `Socket-Type`.
     pub(crate) fn get_exact(&self, name: &str) -> Option<&[u8]> {
-        let entry = self.entries.iter().find(|(known, _)| **known == *name)?;
-        Some(&entry.1)
+        self.iter().find(|&(known, _)| known == name).map(|(_, value)| value)
     }
 
     fn find(&self, name: &str) -> Option<&[u8]> {
         self.get_exact(name).or_else(|| {
-            let mut entries = self.entries.iter();
-            let entry = entries.find(|(known, _)| known.eq_ignore_ascii_case(name))?;
-            Some(&entry.1)
+            let entry = self.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+            Some(entry.1)
         })
     }
 
@@ -58,22 +58,33 @@ impl Properties {
     ///
     /// Returns whether it was added. A name of more than 255 octets or a value of 2^31 or more, which
     /// the wire cannot carry, is not added.
-    pub fn insert(&mut self, name: impl Into<Box<str>>, value: impl Into<Bytes>) -> bool {
-        let (name, value) = (name.into(), value.into());
+    pub fn insert(&mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> bool {
+        let (name, value) = (name.as_ref(), value.as_ref());
         let fits = name.len() <= MAX_PROPERTY_NAME && value.len() <= i32::MAX as usize;
-        let added = fits && self.get_exact(&name).is_none();
+        let added = fits && self.get_exact(name).is_none();
         if added {
-            self.entries.push((name, value));
+            self.push(name, value);
         }
         added
+    }
+
+    /// Callers have made sure that the lengths fit: a name has at most 255 octets, or three times that where they were no
+    /// UTF-8, and a value fewer than 2^32.
+    fn push(&mut self, name: &str, value: &[u8]) {
+        self.entries.reserve_exact(ENTRY_HEAD + name.len() + value.len());
+        self.entries.extend_from_slice(&(name.len() as u16).to_ne_bytes());
+        self.entries.extend_from_slice(&(value.len() as u32).to_ne_bytes());
+        self.entries.extend_from_slice(name.as_bytes());
+        self.entries.extend_from_slice(value);
+        self.count += 1;
     }
 
     /// These, and behind them what the peer says of itself, but for names that are not the peer's to use.
     pub(crate) fn over_peers(mut self, peers: Properties) -> Self {
         let reserved = |name: &str| ["User-Id", "Peer-Address"].iter().any(|known| name.eq_ignore_ascii_case(known));
-        for (name, value) in peers.entries {
-            if !reserved(&name) && self.get_exact(&name).is_none() {
-                self.entries.push((name, value));
+        for (name, value) in peers.iter() {
+            if !reserved(name) && self.get_exact(name).is_none() {
+                self.push(name, value);
             }
         }
         self
@@ -93,24 +104,25 @@ impl Properties {
 
     /// Names and values in their order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &[u8])> {
-        self.entries.iter().map(|(name, value)| (&**name, &value[..]))
+        Iter { rest: &self.entries, left: self.count }
     }
 
     /// Number of properties.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.count
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.count == 0
     }
 
     /// Append the form on the wire: name length (1 octet), name, value length (4 octets), value.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        for (name, value) in &self.entries {
-            // `insert` keeps both lengths within what the casts can hold.
-            out.push(name.len() as u8);
+        for (name, value) in self.iter() {
+            // Only a name that was read, and was no UTF-8, may be too long.
+            let Ok(name_len) = u8::try_from(name.len()) else { continue };
+            out.push(name_len);
             out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(&(value.len() as u32).to_be_bytes());
             out.extend_from_slice(value);
@@ -139,14 +151,42 @@ impl Properties {
                 .ok_or(ProtocolError::InvalidMetadata { offset: octets.len() - rest.len(), length: octets.len() })?;
             let name = String::from_utf8_lossy(name);
             if properties.get_exact(&name).is_none() {
-                let entry = (name.into(), Bytes::copy_from_slice(value));
-                properties.entries.push(entry);
+                properties.push(&name, value);
             }
             rest = next;
         }
         Ok(properties)
     }
 }
+
+/// The lengths of a name, in two octets, and of a value, in four.
+const ENTRY_HEAD: usize = 6;
+
+/// Goes through the entries.
+struct Iter<'a> {
+    rest: &'a [u8],
+    left: usize,
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = (&'a str, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (name_len, rest) = self.rest.split_first_chunk()?;
+        let (value_len, rest) = rest.split_first_chunk()?;
+        let (name, rest) = rest.split_at_checked(usize::from(u16::from_ne_bytes(*name_len)))?;
+        let (value, rest) = rest.split_at_checked(usize::try_from(u32::from_ne_bytes(*value_len)).ok()?)?;
+        self.rest = rest;
+        self.left = self.left.saturating_sub(1);
+        Some((std::str::from_utf8(name).unwrap_or_default(), value))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Iter<'_> {}
 
 /// The first property's name and value, and what follows it.
 fn split_property(octets: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {

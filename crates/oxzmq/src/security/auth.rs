@@ -36,9 +36,9 @@ impl Decision {
     /// Accept a peer as `user_id`, with what else is known of it.
     pub(super) fn accept_as(user_id: impl Into<Bytes>, known: &Properties) -> Self {
         let mut properties = Properties::new();
-        properties.insert("User-Id", user_id);
+        properties.insert("User-Id", user_id.into());
         for (name, value) in known.iter() {
-            properties.insert(name, Bytes::copy_from_slice(value));
+            properties.insert(name, value);
         }
         Self::Accept(properties)
     }

@@ -14,8 +14,10 @@ use super::send::WRITE_BATCH;
 use super::{Link, Lost, Next, Rx, STEPS_PER_VISIT, Session, Tx, clock, nanos};
 use crate::core::spin::{self, Spin};
 
-/// Size of the per-thread buffer that reads go into.
+/// Size of the per-thread buffer that reads go into, at most. It begins small, and doubles whenever a read has filled it: a
+/// thread whose peers only ever send little keeps little.
 const READ_BUFFER: usize = 256 * 1024;
+const FIRST_READ_BUFFER: usize = 32 * 1024;
 
 /// After so many octets of a large body the next are worth a look before sleeping.
 const LARGE_PIECE: usize = 16 * 1024;
@@ -171,12 +173,11 @@ impl Session {
     }
 
     fn read_small(&self, rx: &mut Rx, link: &Arc<Link>, wake: &mut bool, buffer: &mut Vec<u8>) -> Result<Next, Lost> {
-        buffer.resize(READ_BUFFER, 0);
         let kept = rx.leftover.len() - rx.leftover_start;
-        // A partial frame is shorter than the decoder's large bodies, which are far below the buffer's size.
-        // Never read into nothing all the same: that would look like the peer's end.
-        if kept >= READ_BUFFER {
-            buffer.resize(kept + READ_BUFFER, 0);
+        // A partial frame is mostly shorter than the decoder's large bodies, and there is always room to read: to read into
+        // nothing would look like the peer's end.
+        if buffer.len() < kept + FIRST_READ_BUFFER {
+            buffer.resize(kept + FIRST_READ_BUFFER, 0);
         }
         buffer[..kept].copy_from_slice(&rx.leftover[rx.leftover_start..]);
         let most = if rx.expects_large { PEEK } else { usize::MAX };
@@ -186,6 +187,7 @@ impl Session {
         let Some(got) = read else { return Ok(Next::Wait) };
         rx.expects_large = false;
         rx.octets += got as u64;
+        let filled = kept + got == buffer.len();
         let input = &buffer[..kept + got];
         let used = self.decode(rx, input)?;
         // Memory that idle connections need not keep.
@@ -196,6 +198,9 @@ impl Session {
             rx.leftover.extend_from_slice(&input[used..]);
         }
         rx.leftover_start = 0;
+        if filled && buffer.len() < READ_BUFFER {
+            buffer.resize((2 * buffer.len()).min(READ_BUFFER), 0);
+        }
         let more = self.deliver(rx, wake);
         // A reader may have made room since the decoder stopped for want of it. It saw no full queue, so it
         // will not come back for what is left over.
