@@ -61,10 +61,11 @@ impl Connector {
         Ok(Arc::new(Self { core, security, endpoint, proxy, name, options, reactor, state: Mutex::default() }))
     }
 
-    /// Where to connect to on tcp: the proxy, if there is one.
+    /// Where to connect to on tcp and what is above it: the proxy, if there is one.
     pub(crate) fn next_hop(&self) -> Option<&HostPort> {
         match &self.endpoint {
             Endpoint::Tcp(tcp) => Some(self.proxy.as_ref().unwrap_or(&tcp.target)),
+            Endpoint::Ws(ws) => Some(&ws.target),
             _ => None,
         }
     }

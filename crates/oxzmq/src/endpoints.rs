@@ -50,7 +50,10 @@ impl Entry {
     fn is_named(&self, endpoint: &str) -> bool {
         match self {
             Self::Listener(listener) => listener.name == endpoint,
-            Self::Connector(connector) => connector.name == endpoint,
+            Self::Connector(connector) => {
+                connector.name == endpoint
+                    || matches!(&connector.endpoint, Endpoint::Ws(ws) if ws.to_string() == endpoint)
+            }
             Self::Datagrams(datagrams) => datagrams.name == endpoint,
             Self::InprocBind(name) | Self::InprocConnect(name, _) => endpoint.strip_prefix("inproc://") == Some(name),
         }
@@ -81,6 +84,7 @@ pub(crate) fn bind(core: &Arc<Core>, text: &str) -> Result<String> {
     }
     check_type(core)?;
     let options = core.options(Clone::clone);
+    check_layer(core, &endpoint, &options)?;
     let listening = transport::listen(&endpoint, &options).inspect_err(|error| {
         let errno = error.errno().unsigned_abs();
         // What was made for it is closed first, as programs that watch libzmq's monitors expect.
@@ -93,8 +97,10 @@ pub(crate) fn bind(core: &Arc<Core>, text: &str) -> Result<String> {
 /// Binds with a descriptor that listens already.
 pub(crate) fn adopt(core: &Arc<Core>, text: &str, fd: OwnedFd) -> Result<String> {
     core.check_alive()?;
-    let listening = transport::adopt(&Endpoint::parse(text, Role::Bind)?, fd)?;
-    listen(core, listening, core.options(Clone::clone))
+    let endpoint = Endpoint::parse(text, Role::Bind)?;
+    let options = core.options(Clone::clone);
+    check_layer(core, &endpoint, &options)?;
+    listen(core, transport::adopt(&endpoint, fd)?, options)
 }
 
 fn listen(core: &Arc<Core>, listening: Listening, options: Options) -> Result<String> {
@@ -138,6 +144,9 @@ pub(crate) fn connect(core: &Arc<Core>, text: &str) -> Result<Option<PeerId>> {
     check_type(core)?;
     let net = core.net()?;
     let options = core.options(Clone::clone);
+    check_layer(core, &endpoint, &options)?;
+    // As programs know it from libzmq: with the path that was not written.
+    let last = if let Endpoint::Ws(ws) = &endpoint { ws.to_string() } else { text.to_owned() };
     let reactor = Arc::clone(&net.reactor);
     let connector = Connector::new(Arc::clone(core), endpoint, text.to_owned(), options, Arc::clone(&reactor))?;
     let mut peer = None;
@@ -147,7 +156,7 @@ pub(crate) fn connect(core: &Arc<Core>, text: &str) -> Result<Option<PeerId>> {
         connector.set_session(&session);
         peer = session.peer();
     }
-    remember(core, Entry::Connector(Arc::clone(&connector)), text, || reactor.connect(connector))?;
+    remember(core, Entry::Connector(Arc::clone(&connector)), &last, || reactor.connect(connector))?;
     Ok(peer)
 }
 
@@ -155,6 +164,15 @@ pub(crate) fn connect(core: &Arc<Core>, text: &str) -> Result<Option<PeerId>> {
 fn check_type(core: &Core) -> Result<()> {
     if core.socket_type == SocketType::Dgram {
         return Err(Error::new(ErrorKind::IncompatibleTransport, "DGRAM sockets bind udp endpoints and no others"));
+    }
+    Ok(())
+}
+
+/// What travels over a WebSocket is messages, never octets as they are.
+fn check_layer(core: &Core, endpoint: &Endpoint, options: &Options) -> Result<()> {
+    if matches!(endpoint, Endpoint::Ws(_)) && options.is_raw(core.socket_type) {
+        let why = "sockets of octets (STREAM, and ROUTER with ROUTER_RAW) have no use for WebSocket";
+        return Err(Error::new(ErrorKind::IncompatibleTransport, why));
     }
     Ok(())
 }
@@ -198,13 +216,20 @@ pub(crate) fn remove(core: &Arc<Core>, text: &str, role: Role) -> Result<()> {
     let endpoint = Endpoint::parse(text, role)?;
     let removed = take(core, text).or_else(|| {
         // Another spelling of the same numeric address.
-        let Endpoint::Tcp(tcp) = &endpoint else { return None };
+        let target = match &endpoint {
+            Endpoint::Tcp(tcp) => &tcp.target,
+            Endpoint::Ws(ws) => &ws.target,
+            _ => return None,
+        };
         let ipv6 = core.options(|options| options.ipv6);
-        let address = tcp.target.host.literal(tcp.target.port, ipv6).or_else(|| match &tcp.target.host {
-            crate::endpoint::Host::Name(name) => transport::resolve(name, tcp.target.port, ipv6).ok()?.first().copied(),
+        let address = target.host.literal(target.port, ipv6).or_else(|| match &target.host {
+            crate::endpoint::Host::Name(name) => transport::resolve(name, target.port, ipv6).ok()?.first().copied(),
             _ => None,
         })?;
-        take(core, &format!("tcp://{address}"))
+        match &endpoint {
+            Endpoint::Ws(ws) => take(core, &ws.named(address)),
+            _ => take(core, &format!("tcp://{address}")),
+        }
     });
     let Some(removed) = removed else {
         return Err(Error::new(ErrorKind::NotFound, format!("`{text}` is neither bound nor connected by this socket")));

@@ -71,6 +71,7 @@ mod sync;
 mod sys;
 mod transport;
 mod wakers;
+mod websocket;
 
 pub use asynch::{MessageSink, MessageStream, RecvFuture, SendFuture};
 pub use context::{Context, ContextBuilder, DEFAULT_MAX_HANDSHAKES, DEFAULT_MAX_SOCKETS, MAX_IO_THREADS};

@@ -14,6 +14,7 @@ use crate::core::Core;
 use crate::monitor::{Event, EventKind};
 use crate::options::Options;
 use crate::transport::{self, Cleanup, Listening};
+use crate::websocket::Layer;
 
 /// Connections accepted before others get their turn.
 const ACCEPTS_PER_VISIT: usize = 64;
@@ -23,6 +24,7 @@ pub(crate) struct Listener {
     pub(crate) core: Arc<Core>,
     /// The resolved endpoint: what `last_endpoint` reports and `unbind` takes.
     pub(crate) name: String,
+    pub(crate) layer: Layer,
     pub(crate) options: Options,
     pub(crate) security: Security,
     open: Mutex<Option<(OwnedFd, Option<Cleanup>)>>,
@@ -44,6 +46,7 @@ impl Listener {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             core,
             name: listening.resolved,
+            layer: listening.layer,
             security: options.security.prepare(),
             options,
             open: Mutex::new(Some((listening.fd, listening.cleanup))),

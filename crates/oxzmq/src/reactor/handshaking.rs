@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use oxzmq_proto::{Established, Handshake, HandshakeConfig, Kind, Message, ProtocolError, Security, SocketType};
+use oxzmq_proto::{
+    Established, Handshake, HandshakeConfig, Kind, Message, ProtocolError, Security, SocketType, WebSocket,
+};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::Socket;
@@ -14,6 +16,7 @@ use socket2::Socket;
 use super::{Parting, Reactor, Source, Timer, Worker};
 use crate::connector::Connector;
 use crate::core::Core;
+use crate::endpoint::Endpoint;
 use crate::listener::Listener;
 use crate::monitor::{Event, EventKind};
 use crate::options::Options;
@@ -23,6 +26,7 @@ use crate::security::{Asked, Decision, Question};
 use crate::session::{Codec, Link, Origin, Session};
 use crate::sys::Interest;
 use crate::transport;
+use crate::websocket::Layer;
 
 /// A handshake takes a few hundred bytes; more is read only as it is used up.
 const HANDSHAKE_READ: usize = 4096;
@@ -58,6 +62,17 @@ impl From {
         match self {
             Self::Listener(listener) => &listener.name,
             Self::Connector(connector) => &connector.name,
+        }
+    }
+
+    /// How a WebSocket begins, where it is one.
+    fn websocket(&self) -> Option<WebSocket> {
+        match self {
+            Self::Listener(listener) => (listener.layer == Layer::WebSocket).then(WebSocket::server),
+            Self::Connector(connector) => match &connector.endpoint {
+                Endpoint::Ws(ws) => Some(ws.client()),
+                _ => None,
+            },
         }
     }
 
@@ -105,6 +120,7 @@ impl Worker {
         config.limits = options.limits();
         config.security = from.security().clone();
         config.authenticate = options.security.asks_about_null();
+        config.websocket = from.websocket();
         let limit = options.handshake_interval.filter(|interval| !interval.is_zero());
         match self.add_source(&fd, Interest::READ) {
             Ok(token) => {
@@ -218,6 +234,7 @@ impl Worker {
         if !matches!(core.socket_type, SocketType::Pub | SocketType::Xpub | SocketType::Radio) {
             decoder.ignore_changes();
         }
+        let has_heartbeats = encoder.has_heartbeats();
         let event = Event::new(EventKind::HandshakeSucceeded, from.name()).peer(&peer);
         let Some(session) = session_for(&from) else { return };
         let Some(id) = session.peer() else { return };
@@ -229,7 +246,9 @@ impl Worker {
         core.raise(event);
         let hello = from.options().hello(core.socket_type);
         session.install(fd, Codec::Zmtp(Box::new(encoder), Box::new(decoder)), hello, leftover);
-        if let Some(at) = session.heartbeat_interval().and_then(|interval| Instant::now().checked_add(interval)) {
+        if has_heartbeats
+            && let Some(at) = session.heartbeat_interval().and_then(|interval| Instant::now().checked_add(interval))
+        {
             self.add_timer(at, Timer::Heartbeat(Arc::downgrade(&session), true));
         }
     }
