@@ -18,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 enum Transport {
     Tcp,
     Ipc,
+    Ws,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -55,6 +56,7 @@ impl Pair {
         let wanted = match transport {
             Transport::Tcp => "tcp://127.0.0.1:*".to_owned(),
             Transport::Ipc => format!("ipc://{}", directory.path().join("socket").display()),
+            Transport::Ws => "ws://127.0.0.1:*/zeromq".to_owned(),
         };
         let endpoint = match binds {
             Binds::We => {
@@ -132,6 +134,14 @@ macro_rules! everywhere {
             #[test]
             fn ipc_they_bind() {
                 super::bodies::$name(Transport::Ipc, Binds::They);
+            }
+            #[test]
+            fn ws_we_bind() {
+                super::bodies::$name(Transport::Ws, Binds::We);
+            }
+            #[test]
+            fn ws_they_bind() {
+                super::bodies::$name(Transport::Ws, Binds::They);
             }
         }
     )*};
@@ -266,6 +276,7 @@ mod bodies {
         let wanted = match transport {
             Transport::Tcp => "tcp://127.0.0.1:*".to_owned(),
             Transport::Ipc => format!("ipc://{}", directory.path().join("socket").display()),
+            Transport::Ws => "ws://127.0.0.1:*/zeromq".to_owned(),
         };
         let monitor = ours.monitor().unwrap();
         if binds == Binds::We {
@@ -471,6 +482,11 @@ fn they_bind_again_ipc() {
     they_bind_again(Transport::Ipc);
 }
 
+#[test]
+fn they_bind_again_ws() {
+    they_bind_again(Transport::Ws);
+}
+
 /// Our socket is closed and another binds in its place: libzmq comes back by itself.
 fn we_bind_again(transport: Transport) {
     let mut pair = Pair::new(transport, Binds::We, SocketType::Rep, "DEALER");
@@ -508,6 +524,11 @@ fn we_bind_again_tcp() {
 #[test]
 fn we_bind_again_ipc() {
     we_bind_again(Transport::Ipc);
+}
+
+#[test]
+fn we_bind_again_ws() {
+    we_bind_again(Transport::Ws);
 }
 
 /// Clients that crash and come again are served like the first.

@@ -25,7 +25,7 @@ struct Pair {
 
 /// Every transport, with us and with them binding.
 fn everywhere(mut run: impl FnMut(&dyn Fn(Pair) -> Pair)) {
-    for transport in ["tcp", "ipc"] {
+    for transport in ["tcp", "ipc", "ws"] {
         for we_bind in [true, false] {
             run(&|pair| pair.joined(transport, we_bind));
         }
@@ -50,7 +50,7 @@ impl Pair {
 
     fn joined(mut self, transport: &str, we_bind: bool) -> Self {
         let wanted = match transport {
-            "tcp" => "tcp://127.0.0.1:*".to_owned(),
+            "tcp" | "ws" => format!("{transport}://127.0.0.1:*"),
             _ => format!("ipc://{}", self.directory.path().join("socket").display()),
         };
         if we_bind {

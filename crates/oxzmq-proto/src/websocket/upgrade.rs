@@ -216,3 +216,132 @@ impl<'a> Fields<'a> {
 fn accept(key: &str) -> String {
     BASE64_STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ours() -> Vec<String> {
+        vec!["ZWS2.0/NULL".into(), "ZWS2.0".into()]
+    }
+
+    fn zeros(octets: &mut [u8]) -> bool {
+        octets.fill(0);
+        true
+    }
+
+    const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: ZWS2.0/NULL\r\n\r\n";
+
+    /// What a server makes of a request: the protocol, or why not.
+    fn served(request: &str) -> Result<String, String> {
+        let mut output = Vec::new();
+        let mut upgrade = Upgrade::server(ours());
+        let result = upgrade.handle_input(request.as_bytes(), &mut 0, &mut output);
+        assert_eq!(output.is_empty(), !matches!(result, Ok(Some(_))), "an answer to what is no upgrade");
+        result.map(|protocol| protocol.unwrap_or_default()).map_err(|error| error.to_string())
+    }
+
+    fn changed(from: &str, to: &str) -> Result<String, String> {
+        assert!(REQUEST.contains(from), "{from}");
+        served(&REQUEST.replace(from, to))
+    }
+
+    #[test]
+    fn the_answer_to_a_key_is_that_of_the_rfc() {
+        assert_eq!(accept("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn a_request_may_be_written_in_many_ways() {
+        for (from, to) in [
+            ("GET / ", "GET /chat/room?id=1 "),
+            ("Upgrade: websocket", "UPGRADE:WebSocket"),
+            ("Connection: Upgrade", "connection: keep-alive, upgrade"),
+            ("Protocol: ZWS2.0/NULL", "Protocol: chat, ZWS2.0/NULL , ZWS2.0"),
+            ("Protocol: ZWS2.0/NULL", "Protocol: ZWS2.0\r\nsec-websocket-protocol:ZWS2.0/NULL"),
+            ("Protocol: ZWS2.0/NULL", "Protocol: ZWS2.0,ZWS2.0/NULL"),
+            ("Host: a", "Host: a\r\nOrigin: https://example.org\r\nCookie: a=b; \u{e9}"),
+            ("Host: a", "Host: a\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Extensions: permessage-deflate"),
+        ] {
+            assert_eq!(changed(from, to).as_deref(), Ok("ZWS2.0/NULL"), "{to}");
+        }
+        assert_eq!(changed("Protocol: ZWS2.0/NULL", "Protocol: ZWS2.0").as_deref(), Ok("ZWS2.0"));
+    }
+
+    #[test]
+    fn what_is_no_upgrade_says_why() {
+        for (from, to, why) in [
+            ("GET", "POST", "does not begin"),
+            ("GET / HTTP", "GET HTTP", "not HTTP"),
+            ("GET / HTTP/1.1", "GET / HTTP/1.0", "version"),
+            ("Upgrade: websocket", "Upgrade: h2c", "Upgrade: websocket"),
+            ("Upgrade: websocket\r\n", "", "Upgrade: websocket"),
+            ("Connection: Upgrade", "Connection: close", "Connection: Upgrade"),
+            ("Key: AAAAAAAAAAAAAAAAAAAAAA==", "Key: AAAA", "key"),
+            ("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", "", "key"),
+            ("Host: a", "Host: a\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "key"),
+            ("Protocol: ZWS2.0/NULL", "Protocol: ZWS2.0/PLAIN", "ZWS2.0/PLAIN"),
+            ("Protocol: ZWS2.0/NULL", "Protocol: zws2.0/null", "zws2.0/null"),
+            ("Sec-WebSocket-Protocol: ZWS2.0/NULL\r\n", "", "none is ours"),
+            ("Host: a\r\n", "Host: a\n\n", "CR LF"),
+            ("Host: a", "Host: a\0", "not HTTP"),
+            ("Host: a\r\n", "Host: a\r\n folded\r\n", "not HTTP"),
+        ] {
+            let error = changed(from, to).expect_err(to);
+            assert!(error.contains(why), "{to}: {error}");
+        }
+        assert!(served("\u{ff}").unwrap_err().contains("does not begin"));
+    }
+
+    #[test]
+    fn a_head_is_bounded() {
+        let padded = |padding: usize| changed("Host: a", &format!("Host: a\r\nX: {}", "x".repeat(padding)));
+        let room = MAX_UPGRADE - REQUEST.len() - "\r\nX: ".len();
+        assert_eq!(padded(room).as_deref(), Ok("ZWS2.0/NULL"));
+        assert!(padded(room + 1).unwrap_err().contains("8192"));
+        assert!(padded(64 * 1024).unwrap_err().contains("8192"));
+        assert!(changed("Host: a", &"a: b\r\n".repeat(100)).is_err());
+    }
+
+    fn answered(answer: &str) -> Result<String, String> {
+        let mut request = Vec::new();
+        let mut upgrade = Upgrade::client("h", "/p", zeros, ours(), &mut request).unwrap();
+        assert!(request.starts_with(b"GET /p HTTP/1.1\r\nHost: h\r\n"));
+        let result = upgrade.handle_input(answer.as_bytes(), &mut 0, &mut Vec::new());
+        result.map(|protocol| protocol.unwrap_or_default()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_answer_has_to_be_one_to_the_request() {
+        let good = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI=\r\nSec-WebSocket-Protocol: ZWS2.0/NULL\r\n\r\n";
+        assert_eq!(answered(good).as_deref(), Ok("ZWS2.0/NULL"));
+        assert_eq!(answered(&good.replace("0/NULL", "0")).as_deref(), Ok("ZWS2.0"));
+        assert_eq!(answered(&good.replace("Switching Protocols", "Fine")).as_deref(), Ok("ZWS2.0/NULL"));
+        for (from, to, why) in [
+            ("101 Switching Protocols", "404 Not Found", "404 Not Found"),
+            ("HTTP/1.1", "HTTP/1.0", "does not begin"),
+            ("Upgrade: websocket", "Upgrade: h2c", "something else"),
+            ("Connection: Upgrade", "Connection: close", "something else"),
+            ("ICX+", "ICX-", "another key"),
+            ("ZWS2.0/NULL", "ZWS2.0/CURVE", "ZWS2.0/CURVE"),
+            ("Sec-WebSocket-Protocol: ZWS2.0/NULL\r\n", "", "chooses"),
+            (
+                "Connection: Upgrade",
+                "Connection: Upgrade\r\nSec-WebSocket-Extensions: permessage-deflate",
+                "extensions",
+            ),
+        ] {
+            let error = answered(&good.replace(from, to)).expect_err(to);
+            assert!(error.contains(why), "{to}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_request_cannot_be_split_by_its_path() {
+        for path in ["", "/a b", "/\r\nX: y", "/\u{e9}"] {
+            assert!(Upgrade::client("h", path, zeros, ours(), &mut Vec::new()).is_err(), "{path:?}");
+        }
+    }
+}
