@@ -49,5 +49,5 @@ pub unsafe extern "C" fn zmq_has(capability: *const c_char) -> c_int {
     // SAFETY: the caller gives a string with a terminating zero.
     let capability = unsafe { CStr::from_ptr(capability) };
     let gssapi = cfg!(feature = "gssapi") && capability == c"gssapi";
-    (gssapi || [c"ipc", c"curve", c"draft", c"oxzmq"].contains(&capability)).into()
+    (gssapi || [c"ipc", c"curve", c"draft", c"WS", c"oxzmq"].contains(&capability)).into()
 }

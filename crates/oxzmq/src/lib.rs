@@ -24,7 +24,7 @@
 //! ```
 //!
 //! * [`Context`] makes [`Socket`]s. A socket [binds](Socket::bind) and [connects](Socket::connect) to any
-//!   number of endpoints over `tcp://`, `ipc://` and `inproc://`, and sends and receives [`Message`]s.
+//!   number of endpoints over `tcp://`, `ipc://`, `ws://` and `inproc://`, and sends and receives [`Message`]s.
 //! * Every socket is `Send` and `Sync`. Each blocking call has an async twin ([`Socket::recv_async`],
 //!   [`Socket::send_async`], [`Socket::stream`], [`Socket::sink`]) that works under any runtime.
 //! * [`Poller`] waits for many sockets and plain descriptors, [`proxy()`] joins two sockets, [`Monitor`] tells

@@ -86,9 +86,11 @@ impl Socket {
     /// path: `bind("tcp://127.0.0.1:*")` gives `tcp://127.0.0.1:40123`, say.
     ///
     /// Forms: `tcp://host:port` (host `*`, an address, an interface or a name; port `*` for any),
-    /// `ipc://path`, `ipc://@abstract`, `ipc://*` (a private path), `inproc://name`; DISH and DGRAM: `udp://host:port`, or
-    /// `udp://interface;group:port` for multicast. Options set before apply.
-    /// A path behind a port means nothing and is left out, as libzmq does.
+    /// `ipc://path`, `ipc://@abstract`, `ipc://*` (a private path), `inproc://name`, `ws://host:port/path`; DISH and DGRAM:
+    /// `udp://host:port`, or `udp://interface;group:port` for multicast. Options set before apply.
+    /// A path behind a port means nothing and is left out, as libzmq does; that of `ws://` is part of the name (`/` if there
+    /// is none), but requests for any other are taken, too, as libzmq does. STREAM has no use for `ws://`, and gets
+    /// [`ErrorKind::IncompatibleTransport`].
     ///
     /// # Errors
     /// [`ErrorKind::InvalidEndpoint`], [`ErrorKind::UnknownTransport`], [`ErrorKind::AddressInUse`],

@@ -1,4 +1,4 @@
-//! oxzmq against libzmq: every pattern, over TCP and IPC, each side binding.
+//! oxzmq against libzmq: every pattern, over TCP, IPC and WebSocket, each side binding.
 //!
 //! The other side is Debian's libzmq through Python; without it these tests fail and say what to
 //! install. In the names of the tests the first word is our socket's type.

@@ -1,4 +1,4 @@
-//! oxzmq against libzmq: PLAIN, CURVE and ZAP, over TCP and IPC, each side binding, each side the server.
+//! oxzmq against libzmq: PLAIN, CURVE and ZAP, over TCP, IPC and WebSocket, each side binding, each side the server.
 
 mod peers;
 
