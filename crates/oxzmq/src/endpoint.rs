@@ -88,12 +88,14 @@ impl Endpoint {
         match scheme {
             "tcp" => TcpEndpoint::parse(text, address, role).map(Self::Tcp),
             "ipc" => IpcEndpoint::parse(text, address, role).map(Self::Ipc),
-            WsEndpoint::SCHEME => WsEndpoint::parse(text, address, role).map(Self::Ws),
+            _ if WsEndpoint::SCHEMES.contains(&scheme) => WsEndpoint::parse(text, address, role).map(Self::Ws),
             "udp" => UdpEndpoint::parse(text, address, role).map(Self::Udp),
             "inproc" => Ok(Self::Inproc(address.to_owned())),
             _ => Err(Error::new(
                 ErrorKind::UnknownTransport,
-                format!("unknown transport `{scheme}` in `{text}`: this build speaks tcp, ipc, ws, udp and inproc"),
+                format!(
+                    "unknown transport `{scheme}` in `{text}`: this build speaks tcp, ipc, ws, wss, udp and inproc"
+                ),
             )),
         }
     }
@@ -337,6 +339,7 @@ mod tests {
             ("inproc://a b", Role::Bind, "inproc://a b"),
             ("ws://*:80", Role::Bind, "ws://*:80/"),
             ("ws://127.0.0.1:*/chat", Role::Bind, "ws://127.0.0.1:0/chat"),
+            ("wss://*:443/x", Role::Bind, "wss://*:443/x"),
             ("ws://[::1]:5/a/b?c=d", Role::Connect, "ws://[::1]:5/a/b?c=d"),
         ] {
             assert_eq!(Endpoint::parse(text, role).expect(text).to_string(), canonical);

@@ -18,6 +18,7 @@ use crate::options::Options;
 use crate::peers::PeerId;
 use crate::reactor;
 use crate::session::Origin;
+use crate::tls::Tls;
 use crate::transport::Listening;
 use crate::{datagrams, inproc, transport};
 
@@ -85,13 +86,14 @@ pub(crate) fn bind(core: &Arc<Core>, text: &str) -> Result<String> {
     check_type(core)?;
     let options = core.options(Clone::clone);
     check_layer(core, &endpoint, &options)?;
+    let tls = tls_of(&endpoint, &options)?;
     let listening = transport::listen(&endpoint, &options).inspect_err(|error| {
         let errno = error.errno().unsigned_abs();
         // What was made for it is closed first, as programs that watch libzmq's monitors expect.
         core.raise(Event::new(EventKind::Closed, ""));
         core.raise(Event::new(EventKind::BindFailed, text).value(errno).reason(error));
     })?;
-    listen(core, listening, options)
+    listen(core, listening, tls, options)
 }
 
 /// Binds with a descriptor that listens already.
@@ -100,12 +102,21 @@ pub(crate) fn adopt(core: &Arc<Core>, text: &str, fd: OwnedFd) -> Result<String>
     let endpoint = Endpoint::parse(text, Role::Bind)?;
     let options = core.options(Clone::clone);
     check_layer(core, &endpoint, &options)?;
-    listen(core, transport::adopt(&endpoint, fd)?, options)
+    let tls = tls_of(&endpoint, &options)?;
+    listen(core, transport::adopt(&endpoint, fd)?, tls, options)
 }
 
-fn listen(core: &Arc<Core>, listening: Listening, options: Options) -> Result<String> {
+/// What listeners of `wss://` begin with.
+fn tls_of(endpoint: &Endpoint, options: &Options) -> Result<Option<Tls>> {
+    match endpoint {
+        Endpoint::Ws(ws) if ws.secure => Tls::server(&options.tls).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn listen(core: &Arc<Core>, listening: Listening, tls: Option<Tls>, options: Options) -> Result<String> {
     let net = core.net()?;
-    let listener = Listener::new(Arc::clone(core), listening, options);
+    let listener = Listener::new(Arc::clone(core), listening, tls, options);
     let resolved = listener.name.clone();
     core.raise(Event::new(EventKind::Listening, &resolved));
     remember(core, Entry::Listener(Arc::clone(&listener)), &resolved, || net.reactor.listen(listener))?;

@@ -69,6 +69,7 @@ mod socks;
 mod stage;
 mod sync;
 mod sys;
+mod tls;
 mod transport;
 mod wakers;
 mod websocket;

@@ -16,7 +16,7 @@ use crate::endpoint::{Endpoint, Host, HostPort, IpcEndpoint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
 use crate::random;
-use crate::websocket::{Layer, WsEndpoint};
+use crate::websocket::Layer;
 
 /// A descriptor that listens, its resolved address, and what to remove when it is closed.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub(crate) fn listen(endpoint: &Endpoint, options: &Options) -> Result<Listening
             Ok(Listening { fd, resolved: format!("tcp://{local}"), cleanup: None, layer: Layer::None })
         }
         Endpoint::Ws(ws) => {
-            let (fd, local) = listen_tcp(WsEndpoint::SCHEME, &ws.target, options)?;
+            let (fd, local) = listen_tcp(ws.scheme(), &ws.target, options)?;
             Ok(Listening { fd, resolved: ws.named(local), cleanup: None, layer: Layer::WebSocket })
         }
         Endpoint::Ipc(ipc) => listen_ipc(ipc, options),

@@ -1,4 +1,4 @@
-//! `ws://host:port/path`: what the endpoints of WebSocket have beyond those of TCP.
+//! `ws://host:port/path`, and `wss://` for the same in TLS: what the endpoints of WebSocket have beyond those of TCP.
 
 use std::fmt;
 
@@ -15,6 +15,8 @@ pub(crate) struct WsEndpoint {
     /// From its slash on; `/` where none is written. Listeners keep it for their name alone: libzmq takes requests for
     /// any path, and so do we.
     pub(crate) path: String,
+    /// Within TLS.
+    pub(crate) secure: bool,
 }
 
 /// What travels over a stream before ZMTP does.
@@ -26,7 +28,11 @@ pub(crate) enum Layer {
 }
 
 impl WsEndpoint {
-    pub(crate) const SCHEME: &str = "ws";
+    pub(crate) const SCHEMES: [&str; 2] = ["ws", "wss"];
+
+    pub(crate) fn scheme(&self) -> &'static str {
+        Self::SCHEMES[usize::from(self.secure)]
+    }
 
     pub(crate) fn parse(text: &str, address: &str, role: Role) -> Result<Self> {
         let (address, path) = address.find('/').map_or((address, "/"), |slash| address.split_at(slash));
@@ -38,12 +44,12 @@ impl WsEndpoint {
         if role == Role::Connect && target.host == Host::Any {
             return Err(invalid(text, "`*` names no host to connect to"));
         }
-        Ok(Self { target, path: path.to_owned() })
+        Ok(Self { target, path: path.to_owned(), secure: text.starts_with("wss:") })
     }
 
     /// The endpoint for another spelling of its address.
     pub(crate) fn named(&self, address: impl fmt::Display) -> String {
-        format!("{}://{address}{}", Self::SCHEME, self.path)
+        format!("{}://{address}{}", self.scheme(), self.path)
     }
 
     /// How the connecting end begins.
