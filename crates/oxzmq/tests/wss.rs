@@ -223,6 +223,22 @@ fn strangers_at_a_tls_endpoint_are_closed_and_never_delivered() {
     assert_eq!(recv_text(&pull), ["good"]);
 }
 
+/// The session is gone while its peer takes nothing of what is left, and never closes: that ends, too, and what the
+/// context waits for with it.
+#[test]
+fn a_peer_that_takes_nothing_holds_nobody_up() {
+    let context = TestContext::new();
+    let pull = listening(&context, SocketType::Pull);
+    pull.set_recv_hwm(1).unwrap();
+    let endpoint = pull.bind("wss://127.0.0.1:*").unwrap();
+    let sender = TestContext::new();
+    let push = trusting(&sender, SocketType::Push);
+    push.connect(&endpoint).unwrap();
+    fill_with(&push, |_| vec![0; 100_000].into());
+    drop(push); // with a linger of zero
+    sender.term();
+}
+
 /// Another implementation of TLS at the other end: OpenSSL's, in Python.
 #[test]
 fn openssl_is_understood() {

@@ -413,7 +413,7 @@ table! {
     WSS_HOSTNAME = 106, Binary(0, usize::MAX), "empty", Endpoints, [],
         "Whom the server's certificate has to be for; empty: the endpoint's host (libzmq: anybody).",
         get: { none }, set: { o, v => o.tls.hostname = v.into_bytes() };
-    WSS_TRUST_SYSTEM = 107, Flag, "0", Endpoints, [], "Trust the issuers whom the system trusts, too.",
+    WSS_TRUST_SYSTEM = 107, Switch, "0", Endpoints, [], "Trust the issuers whom the system trusts, too.",
         get: { none }, set: { o, v => o.tls.trusts_system = v.on() };
     ONLY_FIRST_SUBSCRIBE = 108, Flag, "0", Now, [Pub, Xpub, Xsub],
         "Of several frames, take those behind data for data; without effect: it is always so.",

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType};
 
@@ -48,6 +49,10 @@ pub(super) struct Relay {
     /// The session says nothing more, and the peer has been told.
     inside_ended: bool,
     told_outside: bool,
+    /// The session has closed its end, perhaps with some of it still to be read.
+    hung_up: bool,
+    /// The peer takes nothing more. What it has sent may still come.
+    broken: bool,
     /// The peer says nothing more, and the session has been told.
     outside_ended: bool,
     told_inside: bool,
@@ -58,21 +63,24 @@ pub(super) struct Relay {
 struct Watched {
     fd: OwnedFd,
     token: u64,
-    interest: Interest,
+    /// `None` while it is not in the set.
+    interest: Option<Interest>,
 }
 
 impl Watched {
-    /// With nothing of interest the descriptor leaves the set: a hang-up would otherwise be reported for ever.
-    fn watch(&mut self, set: &PollSet, interest: Interest) -> io::Result<()> {
+    fn new(fd: OwnedFd, token: u64) -> Self {
+        Self { fd, token, interest: Some(Interest::READ) }
+    }
+
+    /// In the set even with nothing of interest a hang-up is reported, and reported for ever.
+    fn watch(&mut self, set: &PollSet, interest: Option<Interest>) -> io::Result<()> {
         if interest == self.interest {
             return Ok(());
         }
-        if self.interest == Interest::NONE {
-            set.add(&self.fd, self.token, interest)?;
-        } else if interest == Interest::NONE {
-            set.remove(&self.fd)?;
-        } else {
-            set.modify(&self.fd, self.token, interest)?;
+        match (self.interest, interest) {
+            (None, Some(interest)) => set.add(&self.fd, self.token, interest)?,
+            (_, Some(interest)) => set.modify(&self.fd, self.token, interest)?,
+            (_, None) => set.remove(&self.fd)?,
         }
         self.interest = interest;
         Ok(())
@@ -90,13 +98,15 @@ impl Worker {
         let reason = Reason::default();
         let relay = Relay {
             stream,
-            outside: Watched { fd: outside, token: outside_token, interest: Interest::READ },
-            inside: Watched { fd: inside, token: inside_token, interest: Interest::READ },
+            outside: Watched::new(outside, outside_token),
+            inside: Watched::new(inside, inside_token),
             inward: Vec::new(),
             written: 0,
             early: 0,
             inside_ended: false,
             told_outside: false,
+            hung_up: false,
+            broken: false,
             outside_ended: false,
             told_inside: false,
             reason: Arc::clone(&reason),
@@ -123,8 +133,14 @@ impl Worker {
 
     /// The session's side of the relay with this number is ready.
     pub(super) fn relay_inside_ready(&mut self, inside: u64, token: u64) {
-        let Some(Source::Relay(relay)) = self.sources.remove(&token) else { return };
+        let Some(Source::Relay(mut relay)) = self.sources.remove(&token) else { return };
         self.sources.insert(inside, Source::RelayInside(token));
+        // Nothing was to be reported while the peer takes nothing, and yet: the session has gone. Or the report is from before
+        // that.
+        if relay.inside.interest == Some(Interest::NONE) && has_hung_up(&relay.inside.fd) {
+            relay.hung_up = true;
+            self.expire_after(token, Some(LAST_WORDS));
+        }
         self.relay_ready(token, relay);
     }
 }
@@ -149,17 +165,22 @@ impl Relay {
 
     fn watch(&mut self, set: &PollSet) -> io::Result<bool> {
         let full = self.written < self.inward.len();
-        let outside = Interest { read: !self.outside_ended && !full, write: self.stream.wants_write() };
+        let outside = Interest { read: !self.outside_ended && !full, write: self.has_records() };
         let inside = Interest { read: self.may_listen(), write: full };
-        self.outside.watch(set, outside)?;
-        self.inside.watch(set, inside)?;
+        self.outside.watch(set, Some(outside).filter(|&interest| interest != Interest::NONE))?;
+        let leaves = self.inside_ended || self.hung_up;
+        self.inside.watch(set, Some(inside).filter(|&interest| interest != Interest::NONE || !leaves))?;
         Ok(true)
+    }
+
+    fn has_records(&self) -> bool {
+        self.stream.wants_write() && !self.broken
     }
 
     /// What it has said so far is on its way before it may say more.
     fn may_listen(&self) -> bool {
         let early = self.stream.is_handshaking();
-        !self.inside_ended && if early { self.early < EARLY } else { !self.stream.wants_write() }
+        !self.inside_ended && if early { self.early < EARLY } else { !self.has_records() }
     }
 
     fn listen_inside(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
@@ -173,6 +194,7 @@ impl Relay {
                 self.stream.end();
                 Ok(true)
             }
+            Ok(_) if self.broken => Ok(true),
             Ok(got) => {
                 if self.stream.is_handshaking() {
                     self.early += got;
@@ -187,16 +209,17 @@ impl Relay {
 
     fn write_outside(&mut self) -> io::Result<bool> {
         let mut moved = false;
-        while self.stream.wants_write() {
+        while self.has_records() {
             match self.stream.write_to(&mut Fd(&self.outside.fd)) {
                 Ok(_) => moved = true,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(moved),
-                Err(error) => return Err(error),
+                Err(_) => self.broken = true,
             }
         }
         if self.inside_ended && !self.told_outside {
             self.told_outside = true;
-            rustix::net::shutdown(&self.outside.fd, Shutdown::Write)?;
+            // Fails where the peer has reset the connection, which reading will tell as well.
+            let _ = rustix::net::shutdown(&self.outside.fd, Shutdown::Write);
         }
         Ok(moved)
     }
@@ -243,6 +266,11 @@ impl Relay {
         }
         moved
     }
+}
+
+fn has_hung_up(fd: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(fd, PollFlags::empty())];
+    rustix::event::poll(&mut fds, Some(&Timespec::default())).is_ok() && fds[0].revents().contains(PollFlags::HUP)
 }
 
 /// A descriptor as something to read and write.
