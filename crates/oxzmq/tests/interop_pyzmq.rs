@@ -531,6 +531,39 @@ fn we_bind_again_ws() {
     we_bind_again(Transport::Ws);
 }
 
+/// WebSocket's pings both ways, and nothing else for a while: each end takes the other's answers for a sign of life.
+#[test]
+fn heartbeats_are_answered_ws() {
+    for binds in [Binds::We, Binds::They] {
+        let context = Context::new();
+        let ours = our_socket(&context, SocketType::Dealer);
+        ours.set_heartbeat_interval(Some(Duration::from_millis(20))).unwrap();
+        ours.set_heartbeat_timeout(Some(Duration::from_secs(2))).unwrap();
+        let monitor = ours.monitor().unwrap();
+        let mut peer = Peer::start();
+        peer.tell("socket DEALER DEALER heartbeat_ivl=20 heartbeat_timeout=2000");
+        if binds == Binds::We {
+            let endpoint = ours.bind("ws://127.0.0.1:*").unwrap();
+            peer.tell(&format!("connect DEALER {endpoint}"));
+        } else {
+            let endpoint = peer.tell("bind DEALER ws://127.0.0.1:*");
+            ours.connect(&endpoint).unwrap();
+        }
+        wait_for(&monitor, EventKind::HandshakeSucceeded);
+        let come = || ours.peers()[0].octets_in;
+        let before = come();
+        let deadline = Instant::now() + PATIENCE;
+        // Longer than either timeout.
+        assert!(ours.recv_deadline(Instant::now() + Duration::from_millis(2500)).is_err());
+        assert!(come() >= before + 20 && Instant::now() < deadline);
+        ours.send("still here").unwrap();
+        assert_eq!(peer.recv("DEALER"), Message::from("still here"));
+        peer.send("DEALER", &Message::from("here, too"));
+        assert_eq!(ours.recv().unwrap(), Message::from("here, too"));
+        assert!(monitor.try_recv().is_err(), "the connection was lost");
+    }
+}
+
 /// Clients that crash and come again are served like the first.
 #[test]
 fn they_connect_again() {
