@@ -37,6 +37,7 @@ impl Keys {
 }
 
 /// Mask `data`, or take the mask off, which is the same. `key` is that of its first octet.
+#[inline(never)] // as seen from the loops for ZMTP, which have no use for it
 pub(crate) fn apply(key: Key, data: &mut [u8]) {
     let word = u32::from_ne_bytes(key);
     let double = u64::from(word) << 32 | u64::from(word);
