@@ -109,14 +109,16 @@ fn a_browser_can_be_a_dealer() {
 fn a_client_without_a_mechanism_is_served_unless_it_is_not_wanted() {
     let context = TestContext::new();
     let router = context.socket(SocketType::Router);
-    let endpoint = router.bind("ws://127.0.0.1:*").unwrap();
+    // Who has no heartbeats is not asked for them, nor left for silence.
     router.set_heartbeat_interval(Some(ms(10))).unwrap();
+    let endpoint = router.bind("ws://127.0.0.1:*").unwrap();
     let (mut client, chosen) = Raw::upgraded(&endpoint, "chat, ZWS2.0");
     assert_eq!(chosen, "ZWS2.0");
     assert_eq!(client.recv(), (BINARY, b"\0".to_vec()));
     client.send(BINARY, b"\0cli");
     client.send(BINARY, b"\0hello");
     assert_eq!(recv_text(&router), ["cli", "hello"]);
+    assert_silent(&router);
     send(&router, ["cli", "answer"]);
     assert_eq!(client.recv(), (BINARY, b"\0answer".to_vec()));
 
