@@ -48,6 +48,7 @@ pub unsafe extern "C" fn zmq_has(capability: *const c_char) -> c_int {
     }
     // SAFETY: the caller gives a string with a terminating zero.
     let capability = unsafe { CStr::from_ptr(capability) };
-    let gssapi = cfg!(feature = "gssapi") && capability == c"gssapi";
-    (gssapi || [c"ipc", c"curve", c"draft", c"oxzmq"].contains(&capability)).into()
+    let optional = [(c"gssapi", cfg!(feature = "gssapi")), (c"WSS", cfg!(feature = "wss"))];
+    (optional.contains(&(capability, true)) || [c"ipc", c"curve", c"draft", c"WS", c"oxzmq"].contains(&capability))
+        .into()
 }

@@ -1,15 +1,19 @@
 //! From bytes to messages.
 
+mod websocket;
+
 use std::collections::VecDeque;
 use std::mem;
 
 use bytes::Bytes;
 
+use self::websocket::WebSocketState;
 use crate::command::{self, Traffic};
 use crate::header::{COMMAND, Header, MORE};
 use crate::limits::COMMAND_OVERHEAD;
 use crate::mechanism::Opener;
 use crate::reply_check::ReplyCheck;
+use crate::websocket::unmask;
 use crate::{Frame, Limits, Message, ProtocolError, Version};
 
 /// Bodies from this many octets on may be read straight into their final buffer; see [`Decoder::body`].
@@ -30,18 +34,24 @@ const RUN: usize = 16 * 1024;
 const RUN_LEAST: usize = 4;
 const RUN_MOST: usize = 128;
 
-/// A sign of life from the peer (RFC 37, heartbeats).
+/// A sign of life from the peer (RFC 37, heartbeats), or its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control {
     /// To be answered with a PONG that carries the same context.
     Ping {
         /// How long the peer lets us wait for its next sign of life, in tenths of a second; 0 is no bound.
         ttl_deciseconds: u16,
-        /// At most 16 octets; what went beyond is cut off.
+        /// At most 16 octets; what went beyond is cut off. Over WebSocket at most 125.
         context: Frame,
     },
     /// Needs no answer, asked for or not.
     Pong,
+    /// The peer closes the WebSocket, and nothing of it comes after this. To be answered with the same, and the connection to
+    /// be closed.
+    Close {
+        /// A code, and a text that explains it, or nothing.
+        payload: Frame,
+    },
 }
 
 /// Turns bytes into messages, in the form of one connection's version.
@@ -66,6 +76,8 @@ pub struct Decoder {
     opener: Option<Box<Opener>>,
     /// A frame is what the application gets, as it is: neither replies to check nor boxes to open.
     is_direct: bool,
+    /// Frames are WebSocket's.
+    websocket: Option<WebSocketState>,
 }
 
 /// A large body on its way. Holds at most `size` octets.
@@ -74,6 +86,8 @@ struct Large {
     buffer: Vec<u8>,
     size: usize,
     flags: u8,
+    /// Of WebSocket's, for all of it: to be taken off once the body is whole.
+    mask: Option<[u8; 4]>,
 }
 
 /// A large body's final buffer, for a driver that reads the rest of it directly.
@@ -113,6 +127,7 @@ impl Decoder {
             ignores_changes: false,
             opener: None,
             is_direct: true,
+            websocket: None,
         }
     }
 
@@ -165,6 +180,12 @@ impl Decoder {
             at = self.fill_large(input);
             self.body_received(out, controls)?;
         }
+        if self.websocket.is_some() && self.large.is_none() {
+            return match self.websocket_side() {
+                Some(side) => Ok(at + self.decode_websocket(side, &input[at..], out, full, controls)?),
+                None => Ok(input.len()),
+            };
+        }
         while out.len() < full && self.large.is_none() {
             at += self.decode_small(&input[at..], out, full);
             if out.len() == full {
@@ -182,7 +203,7 @@ impl Decoder {
                     break;
                 }
                 at += header.len;
-                self.large = Some(Large { buffer: Vec::new(), size, flags: header.flags });
+                self.large = Some(Large { buffer: Vec::new(), size, flags: header.flags, mask: None });
                 at += self.fill_large(&input[at..]);
                 break;
             }
@@ -294,8 +315,11 @@ impl Decoder {
         controls: &mut Vec<Control>,
     ) -> Result<(), ProtocolError> {
         match self.large.take_if(|large| large.buffer.len() >= large.size) {
-            Some(Large { buffer, size, flags }) => {
+            Some(Large { mut buffer, size, flags, mask }) => {
                 assert!(buffer.len() == size, "a driver appended beyond the body's end");
+                if let Some(key) = mask {
+                    unmask(key, &mut buffer);
+                }
                 self.proven = self.proven.max(size);
                 if let Some(opener) = &mut self.opener {
                     let (flags, frame) = opener.open_owned(buffer)?;

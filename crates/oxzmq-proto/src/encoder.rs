@@ -3,6 +3,7 @@
 use crate::header::{COMMAND, Header, MAX_HEADER, MORE};
 use crate::limits::MAX_PING_CONTEXT;
 use crate::mechanism::Sealer;
+use crate::websocket::header::Kind as ControlKind;
 use crate::{Frame, Kind, Message, OutBuf, Version};
 
 /// A short header and the longest inline body, in octets.
@@ -18,7 +19,7 @@ const SMALL_FEWEST: usize = 8;
 #[derive(Debug)]
 pub struct Encoder {
     version: Version,
-    /// Encrypts, where the mechanism does.
+    /// Encrypts, where the mechanism does; puts frames into those of WebSocket.
     sealer: Option<Box<Sealer>>,
 }
 
@@ -28,7 +29,7 @@ impl Encoder {
         Encoder { version, sealer: None }
     }
 
-    /// An encoder for a connection whose mechanism may encrypt.
+    /// An encoder for a connection whose mechanism may encrypt, or that is a WebSocket.
     pub(crate) fn sealed(version: Version, sealer: Option<Box<Sealer>>) -> Self {
         Encoder { version, sealer }
     }
@@ -103,19 +104,42 @@ impl Encoder {
         }
     }
 
+    /// Whether the peer understands PINGs. To one that does not nothing is sent, and so it may be silent for as long as it
+    /// likes.
+    pub fn has_heartbeats(&self) -> bool {
+        self.version.has_commands()
+    }
+
     /// Append a PING. `ttl_deciseconds` is how long the peer may wait for the next sign of life, 0 for
-    /// no bound; of `context` at most 16 octets are sent. Nothing is sent below 3.0.
+    /// no bound; of `context` at most 16 octets are sent. Nothing is sent below 3.0. WebSocket's own ping has no room for
+    /// the former.
     pub fn ping(&mut self, ttl_deciseconds: u16, context: &[u8], out: &mut OutBuf) {
         let [high, low] = ttl_deciseconds.to_be_bytes();
         let context = &context[..context.len().min(MAX_PING_CONTEXT)];
+        // Without a mechanism (as ZMTP 2.0) libzmq answers none over WebSocket.
+        if let Some(websocket) = self.sealer.as_mut().and_then(|sealer| sealer.websocket())
+            && self.version.has_commands()
+        {
+            return websocket.put_control(ControlKind::Ping, context, out);
+        }
         self.put_command(&[b"\x04PING", &[high, low], context], out);
     }
 
     /// Append the answer to a PING with its `context`, of which at most 16 octets are sent. Nothing
-    /// is sent below 3.0.
+    /// is sent below 3.0. Over WebSocket the answer carries all of the ping's 125 octets.
     pub fn pong(&mut self, context: &[u8], out: &mut OutBuf) {
+        if let Some(websocket) = self.sealer.as_mut().and_then(|sealer| sealer.websocket()) {
+            return websocket.put_control(ControlKind::Pong, context, out);
+        }
         let context = &context[..context.len().min(MAX_PING_CONTEXT)];
         self.put_command(&[b"\x04PONG", context], out);
+    }
+
+    /// Append the answer to [`Control::Close`](crate::Control::Close), whose `payload` it repeats. Only WebSocket has one.
+    pub fn close(&mut self, payload: &[u8], out: &mut OutBuf) {
+        if let Some(websocket) = self.sealer.as_mut().and_then(|sealer| sealer.websocket()) {
+            websocket.put_control(ControlKind::Close, payload, out);
+        }
     }
 
     fn put_frame(&self, flags: u8, frame: Frame, out: &mut OutBuf) {
@@ -175,6 +199,8 @@ impl Encoder {
     }
 }
 
+// Out of the way of what travels in the clear.
+#[inline(never)]
 fn seal_frames(sealer: &mut Sealer, message: &Message, out: &mut OutBuf) {
     let mut left = message.len();
     if left == 0 {
@@ -182,7 +208,7 @@ fn seal_frames(sealer: &mut Sealer, message: &Message, out: &mut OutBuf) {
     }
     for frame in message.frames() {
         left -= 1;
-        sealer.put(if left > 0 { MORE } else { 0 }, &[frame], out);
+        sealer.put_frame(if left > 0 { MORE } else { 0 }, frame, out);
     }
 }
 

@@ -125,6 +125,18 @@ pub enum ProtocolError {
         /// Its octets.
         length: usize,
     },
+    /// An HTTP request or answer that does not come to a WebSocket between us.
+    WebSocketUpgrade {
+        /// What is wrong with it; what the peer said is made printable.
+        reason: String,
+    },
+    /// A frame that breaks WebSocket's rules, or those of ZeroMQ over it.
+    WebSocketFrame {
+        /// What it is.
+        reason: &'static str,
+    },
+    /// The peer closed the WebSocket in the middle of the handshake.
+    WebSocketClosed,
     /// A reply to a REQ socket without the empty delimiter in its place (RFC 28).
     ReplyFormat {
         /// Index of the frame at which it went wrong.
@@ -139,11 +151,18 @@ impl ProtocolError {
     ///
     /// True for whatever the same peer would do again; libzmq connecters never come back after one of
     /// those either. What is worth another try (a close, a reset, a timeout) is the transport's to
-    /// report, but for three things of our own: a refusal that is meant to be temporary, and randomness
-    /// and tickets that may come.
+    /// report, but for a refusal that is meant to be temporary, for randomness and tickets that may come, and for an
+    /// upgrade to WebSocket that fails: with servers and proxies of the web between, that often means "later".
     pub fn is_fatal_for_connecter(&self) -> bool {
         use ProtocolError::*;
-        !matches!(self, AuthRefused { status: 300 } | NoRandomness | SecurityContext { .. })
+        !matches!(
+            self,
+            AuthRefused { status: 300 }
+                | NoRandomness
+                | SecurityContext { .. }
+                | WebSocketUpgrade { .. }
+                | WebSocketClosed
+        )
     }
 
     /// The status code with which an authenticator refused: ours, or the peer's with 300, 400 or 500 in
@@ -181,6 +200,7 @@ impl ProtocolError {
             InvalidMetadata { .. } | TooManyProperties { .. } | RoutingIdTooLong { .. } => Some(0x1000_0018),
             Cryptographic { .. } | SecurityContext { .. } => Some(0x1100_0001),
             MechanismMismatch { .. } => Some(0x1100_0002),
+            WebSocketUpgrade { .. } | WebSocketFrame { .. } | WebSocketClosed => Some(0x3000_0000),
             FrameTooLarge { .. }
             | LengthOverflow { .. }
             | ZeroLengthV1Frame
@@ -244,6 +264,9 @@ impl fmt::Display for ProtocolError {
             InvalidGroup { length } => {
                 write!(f, "a group name of {length} octets that is too long or contains a zero")
             }
+            WebSocketUpgrade { reason } => write!(f, "no upgrade to WebSocket: {reason}"),
+            WebSocketFrame { reason } => write!(f, "WebSocket: {reason}"),
+            WebSocketClosed => f.write_str("the peer closed the WebSocket before the end of the handshake"),
             ReplyFormat { frame, length } => {
                 write!(f, "a reply whose frame {frame} ({length} octets) is not where the delimiter has to be")
             }

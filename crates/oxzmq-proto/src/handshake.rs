@@ -6,10 +6,12 @@ use bytes::Bytes;
 
 use crate::greeting::{Greeting, MechanismName, Outcome, padded};
 use crate::header::{COMMAND, Header, MAX_HEADER};
-use crate::limits::{MAX_HANDSHAKE_COMMAND, MAX_ROUTING_ID};
+use crate::limits::{MAX_HANDSHAKE_COMMAND, MAX_ROUTING_ID, MAX_UNREAD_PONGS};
 use crate::mechanism::{self, AuthRequest, Mechanism, Opener, Sealer, Security, Status};
 use crate::properties::Properties;
-use crate::{Decoder, Encoder, Limits, ProtocolError, SocketType, Version, error};
+use crate::websocket::upgrade::Upgrade;
+use crate::websocket::{self, End, Incoming, Side, WebSocket, Wrapper};
+use crate::{Decoder, Encoder, Limits, OutBuf, ProtocolError, SocketType, Version, error};
 
 /// What this side brings to a handshake.
 #[derive(Clone, Debug)]
@@ -31,6 +33,9 @@ pub struct HandshakeConfig {
     pub authenticate: bool,
     /// Bounds on the traffic that follows. They do not apply to the handshake, which has its own.
     pub limits: Limits,
+    /// Set where the connection begins with an upgrade to WebSocket; default `None`. A peer that offers no mechanism then
+    /// is admitted as one older than 3.0 would be.
+    pub websocket: Option<WebSocket>,
 }
 
 impl HandshakeConfig {
@@ -44,6 +49,7 @@ impl HandshakeConfig {
             security: Security::Null,
             authenticate: false,
             limits: Limits::default(),
+            websocket: None,
         }
     }
 
@@ -67,6 +73,8 @@ pub struct Handshake {
     /// Octets to be written are those from `written` on.
     output: Vec<u8>,
     written: usize,
+    /// What puts our frames into those of WebSocket.
+    websocket: Option<(Side, Wrapper)>,
     /// The frame that is being read after the greeting, from its header on.
     frame: Vec<u8>,
     /// What the authenticator says about the peer.
@@ -76,6 +84,7 @@ pub struct Handshake {
 #[derive(Debug)]
 enum Phase {
     Greeting(Greeting),
+    Upgrade(Upgrade),
     /// The identity frame of a peer older than 3.0.
     Identity {
         version: Version,
@@ -106,7 +115,7 @@ pub struct Established {
     pub encoder: Encoder,
     /// For messages from the peer.
     pub decoder: Decoder,
-    /// The version that both speak.
+    /// The version that both speak. Over WebSocket, that whose habits it shares: 3.0, or 2.0 without a mechanism.
     pub version: Version,
     /// The peer's socket type, if it told. Checked for 3.x peers; for older ones it is a claim.
     pub peer_type: Option<SocketType>,
@@ -124,6 +133,9 @@ impl Handshake {
     /// Begin: the output holds the ten octets of the signature at once.
     pub fn new(config: HandshakeConfig) -> Self {
         let mut output = Vec::with_capacity(160);
+        if let Some(websocket) = config.websocket.clone() {
+            return Self::upgrading(config, &websocket, output);
+        }
         let mechanism = padded(mechanism::name(&config));
         let id_len = config.routing_id.len();
         let greeting = Greeting::new(config.socket_type, id_len, mechanism, &mut output);
@@ -132,9 +144,29 @@ impl Handshake {
             phase: Phase::Greeting(greeting),
             output,
             written: 0,
+            websocket: None,
             frame: Vec::new(),
             granted: Properties::new(),
         }
+    }
+
+    /// Begin with an upgrade: the output holds the client's request at once.
+    fn upgrading(config: HandshakeConfig, websocket: &WebSocket, mut output: Vec<u8>) -> Self {
+        let mut protocols = vec![websocket::protocol(mechanism::name(&config))];
+        if config.admits_legacy() {
+            protocols.push(websocket::BARE.to_owned());
+        }
+        let begun = match &websocket.end {
+            End::Client { host, path, random } => Upgrade::client(host, path, *random, protocols, &mut output)
+                .and_then(|upgrade| Ok((upgrade, (Side::Client, Wrapper::client(*random)?)))),
+            End::Server => Ok((Upgrade::server(protocols), (Side::Server, Wrapper::server()))),
+        };
+        let (phase, websocket) = match begun {
+            Ok((upgrade, websocket)) => (Phase::Upgrade(upgrade), Some(websocket)),
+            Err(error) => (Phase::Failed(error), None),
+        };
+        let (frame, granted) = (Vec::new(), Properties::new());
+        Handshake { config, phase, output, written: 0, websocket, frame, granted }
     }
 
     /// Take in what was read; returns how much of it belongs to the handshake. What follows is
@@ -215,11 +247,17 @@ impl Handshake {
         let Phase::Complete(peer) = self.phase else {
             panic!("a handshake was finished before it was complete");
         };
-        let (sealer, opener) = peer.traffic.unzip();
+        let (mut sealer, opener) = peer.traffic.unzip();
+        let mut decoder = Decoder::sealed(peer.version, self.config.limits, opener);
+        if let Some((side, mut wrapper)) = self.websocket {
+            decoder.unwrap_websocket(side);
+            wrapper.seal_with(sealer.take());
+            sealer = Some(Box::new(Sealer::WebSocket(wrapper)));
+        }
         let publishes = matches!(self.config.socket_type, SocketType::Pub | SocketType::Xpub);
         Established {
             encoder: Encoder::sealed(peer.version, sealer),
-            decoder: Decoder::sealed(peer.version, self.config.limits, opener),
+            decoder,
             version: peer.version,
             peer_type: peer.socket_type,
             peer_routing_id: peer.routing_id,
@@ -241,11 +279,17 @@ impl Handshake {
                 // Even at the input's end: a 1.0 peer's first octets may be its whole identity frame.
                 Ok(true)
             }
+            Phase::Upgrade(upgrade) => {
+                let Some(protocol) = upgrade.handle_input(input, at, &mut self.output)? else {
+                    return Ok(false);
+                };
+                self.upgraded(&protocol)?;
+                Ok(true)
+            }
             Phase::Identity { version, peer_type } => {
                 let (version, socket_type) = (*version, *peer_type);
-                let Some(body) =
-                    read_frame(&mut self.frame, version, MAX_ROUTING_ID, input, at).map_err(routing_id_error)?
-                else {
+                let body = self.read_frame(version, MAX_ROUTING_ID, input, at).map_err(routing_id_error)?;
+                let Some(body) = body else {
                     return Ok(false);
                 };
                 self.phase = Phase::Complete(Peer {
@@ -257,12 +301,14 @@ impl Handshake {
                 });
                 Ok(false)
             }
-            Phase::Mechanism { version, mechanism } => {
-                let limit = MAX_HANDSHAKE_COMMAND;
-                let Some(body) = read_frame(&mut self.frame, *version, limit, input, at)? else {
+            Phase::Mechanism { version, .. } => {
+                let version = *version;
+                let Some(body) = self.read_frame(version, MAX_HANDSHAKE_COMMAND, input, at)? else {
                     return Ok(false);
                 };
-                mechanism.handle_command(&body)?;
+                if let Phase::Mechanism { mechanism, .. } = &mut self.phase {
+                    mechanism.handle_command(&body)?;
+                }
                 self.drive_mechanism()?;
                 Ok(!self.is_complete())
             }
@@ -295,6 +341,46 @@ impl Handshake {
                 self.drive_mechanism()
             }
         }
+    }
+
+    /// The upgrade is made: go on as its variant of the protocol wants it.
+    fn upgraded(&mut self, protocol: &str) -> Result<(), ProtocolError> {
+        if protocol == websocket::BARE {
+            let version = websocket::WITHOUT_MECHANISM;
+            let routing_id = self.config.routing_id.clone();
+            self.put_frame(version, 0, &routing_id);
+            self.phase = Phase::Identity { version, peer_type: None };
+            return Ok(());
+        }
+        let mechanism = mechanism::new(&self.config)?;
+        self.phase = Phase::Mechanism { version: websocket::WITH_MECHANISM, mechanism };
+        self.drive_mechanism()
+    }
+
+    /// The body of the next frame, once it is whole; takes nothing beyond it.
+    fn read_frame(
+        &mut self,
+        version: Version,
+        limit: usize,
+        input: &[u8],
+        at: &mut usize,
+    ) -> Result<Option<Vec<u8>>, ProtocolError> {
+        let Some((side, wrapper)) = &mut self.websocket else {
+            return read_frame(&mut self.frame, version, limit, input, at);
+        };
+        while let Some(incoming) = websocket::read_frame(&mut self.frame, *side, limit, input, at)? {
+            match incoming {
+                Incoming::Frame(body) => return Ok(Some(body)),
+                Incoming::Ping(payload) if self.output.len() - self.written < MAX_UNREAD_PONGS => {
+                    let mut out = OutBuf::new();
+                    wrapper.put_control(websocket::header::Kind::Pong, &payload, &mut out);
+                    self.output.extend_from_slice(out.first_slice());
+                }
+                Incoming::Ping(_) | Incoming::Pong => {}
+                Incoming::Close => return Err(ProtocolError::WebSocketClosed),
+            }
+        }
+        Ok(None)
     }
 
     fn check_mechanism(&self, theirs: MechanismName) -> Result<(), ProtocolError> {
@@ -331,6 +417,11 @@ impl Handshake {
     }
 
     fn put_frame(&mut self, version: Version, flags: u8, body: &[u8]) {
+        if let Some((_, wrapper)) = &mut self.websocket {
+            let mut out = OutBuf::new();
+            wrapper.put(flags, &[body], &mut out);
+            return self.output.extend_from_slice(out.first_slice()); // of copies, and so in one piece
+        }
         let mut header = [0; MAX_HEADER];
         let len = Header::write(version, flags, body.len(), &mut header);
         self.output.extend_from_slice(&header[..len]);

@@ -107,7 +107,7 @@ impl Header {
 }
 
 #[inline]
-fn checked_size(size: u64) -> Result<u64, ProtocolError> {
+pub(crate) fn checked_size(size: u64) -> Result<u64, ProtocolError> {
     if size > MAX_FRAME_LENGTH || usize::try_from(size).is_err() {
         return Err(ProtocolError::LengthOverflow { size });
     }

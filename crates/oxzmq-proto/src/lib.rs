@@ -48,6 +48,8 @@
 //!
 //! # Protocol versions
 //!
+//! Over WebSocket (see [`WebSocket`]) it is ZWS 2.0 (RFC 45), which has no versions of ZMTP.
+//!
 //! ZMTP 3.1 (RFC 37) is announced; 3.0 (RFC 23), 2.0 (RFC 15) and 1.0 (RFC 13) peers are spoken to
 //! in their own version. Where deployed peers differ from the RFC's text, the comment at the place
 //! says so, and which was followed.
@@ -73,6 +75,7 @@ mod reply_check;
 mod socket_type;
 mod subscription;
 mod version;
+mod websocket;
 
 /// The CURVE mechanism's keys.
 pub mod curve {
@@ -99,3 +102,4 @@ pub use properties::Properties;
 pub use socket_type::SocketType;
 pub use subscription::{Removed, SubscriptionIndex, SubscriptionSet};
 pub use version::Version;
+pub use websocket::WebSocket;

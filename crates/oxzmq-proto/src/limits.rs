@@ -24,6 +24,17 @@ pub const MAX_PROPERTIES: usize = 1024;
 /// Longest context of a PING that is echoed, in octets (RFC 37); what goes beyond is cut off.
 pub const MAX_PING_CONTEXT: usize = 16;
 
+/// Longest head of a WebSocket's upgrade, in octets.
+///
+/// A client of ZeroMQ sends 200 octets, a browser with its cookies seldom more than two thousand.
+pub const MAX_UPGRADE: usize = 8192;
+
+/// Most fields in such a head.
+pub const MAX_UPGRADE_FIELDS: usize = 64;
+
+/// Answers to pings that may wait for a peer that reads nothing during its handshake, in octets.
+pub(crate) const MAX_UNREAD_PONGS: usize = 1024;
+
 /// Greatest length that RFC 37 allows in a frame header.
 pub const MAX_FRAME_LENGTH: u64 = (1 << 63) - 1;
 

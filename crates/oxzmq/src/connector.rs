@@ -14,6 +14,7 @@ use crate::options::{Options, ReconnectStop};
 use crate::random;
 use crate::reactor::Reactor;
 use crate::session::Session;
+use crate::tls::Tls;
 
 /// Longest host name that SOCKS5 has room for.
 const MAX_PROXIED_NAME: usize = 255;
@@ -27,6 +28,7 @@ pub(crate) struct Connector {
     pub(crate) name: String,
     pub(crate) options: Options,
     pub(crate) security: Security,
+    pub(crate) tls: Option<Tls>,
     reactor: Arc<Reactor>,
     state: Mutex<State>,
 }
@@ -58,13 +60,18 @@ impl Connector {
             }
             _ => None,
         };
-        Ok(Arc::new(Self { core, security, endpoint, proxy, name, options, reactor, state: Mutex::default() }))
+        let tls = match &endpoint {
+            Endpoint::Ws(ws) if ws.secure => Some(Tls::client(&options.tls, &ws.target.host)?),
+            _ => None,
+        };
+        Ok(Arc::new(Self { core, security, tls, endpoint, proxy, name, options, reactor, state: Mutex::default() }))
     }
 
-    /// Where to connect to on tcp: the proxy, if there is one.
+    /// Where to connect to on tcp and what is above it: the proxy, if there is one.
     pub(crate) fn next_hop(&self) -> Option<&HostPort> {
         match &self.endpoint {
             Endpoint::Tcp(tcp) => Some(self.proxy.as_ref().unwrap_or(&tcp.target)),
+            Endpoint::Ws(ws) => Some(&ws.target),
             _ => None,
         }
     }

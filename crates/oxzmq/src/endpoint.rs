@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::path::PathBuf;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::websocket::WsEndpoint;
 
 /// Longest path of a UNIX socket on Linux: 108 bytes with the terminating zero.
 const IPC_PATH_MAX: usize = 107;
@@ -18,6 +19,7 @@ const IPC_PATH_MAX: usize = 107;
 pub(crate) enum Endpoint {
     Tcp(TcpEndpoint),
     Ipc(IpcEndpoint),
+    Ws(WsEndpoint),
     Udp(UdpEndpoint),
     Inproc(String),
 }
@@ -68,7 +70,7 @@ pub(crate) enum Role {
     Connect,
 }
 
-fn invalid(endpoint: &str, why: &str) -> Error {
+pub(crate) fn invalid(endpoint: &str, why: &str) -> Error {
     Error::new(ErrorKind::InvalidEndpoint, format!("invalid endpoint `{endpoint}`: {why}"))
 }
 
@@ -86,11 +88,14 @@ impl Endpoint {
         match scheme {
             "tcp" => TcpEndpoint::parse(text, address, role).map(Self::Tcp),
             "ipc" => IpcEndpoint::parse(text, address, role).map(Self::Ipc),
+            _ if WsEndpoint::SCHEMES.contains(&scheme) => WsEndpoint::parse(text, address, role).map(Self::Ws),
             "udp" => UdpEndpoint::parse(text, address, role).map(Self::Udp),
             "inproc" => Ok(Self::Inproc(address.to_owned())),
             _ => Err(Error::new(
                 ErrorKind::UnknownTransport,
-                format!("unknown transport `{scheme}` in `{text}`: this build speaks tcp, ipc, udp and inproc"),
+                format!(
+                    "unknown transport `{scheme}` in `{text}`: this build speaks tcp, ipc, ws, wss, udp and inproc"
+                ),
             )),
         }
     }
@@ -284,6 +289,7 @@ impl fmt::Display for Endpoint {
             Self::Ipc(IpcEndpoint::Path(path)) => write!(f, "ipc://{}", path.display()),
             Self::Ipc(IpcEndpoint::Abstract(name)) => write!(f, "ipc://@{}", String::from_utf8_lossy(name)),
             Self::Ipc(IpcEndpoint::Wildcard) => f.write_str("ipc://*"),
+            Self::Ws(ws) => ws.fmt(f),
             Self::Udp(UdpEndpoint { interface: Some(interface), target }) => write!(f, "udp://{interface};{target}"),
             Self::Udp(UdpEndpoint { interface: None, target }) => write!(f, "udp://{target}"),
             Self::Inproc(name) => write!(f, "inproc://{name}"),
@@ -331,6 +337,10 @@ mod tests {
             ("ipc://@name", Role::Connect, "ipc://@name"),
             ("ipc://*", Role::Bind, "ipc://*"),
             ("inproc://a b", Role::Bind, "inproc://a b"),
+            ("ws://*:80", Role::Bind, "ws://*:80/"),
+            ("ws://127.0.0.1:*/chat", Role::Bind, "ws://127.0.0.1:0/chat"),
+            ("wss://*:443/x", Role::Bind, "wss://*:443/x"),
+            ("ws://[::1]:5/a/b?c=d", Role::Connect, "ws://[::1]:5/a/b?c=d"),
         ] {
             assert_eq!(Endpoint::parse(text, role).expect(text).to_string(), canonical);
         }
@@ -355,10 +365,22 @@ mod tests {
             "inproc://",
             "tcp://a b:1",
             "tcp://[x]:1",
+            "ws://127.0.0.1",
+            "ws://127.0.0.1/x",
+            "ws://127.0.0.1:80/a b",
+            "ws://127.0.0.1:80/a\r\nHost: x",
         ] {
             assert_eq!(kind(text, Role::Bind), ErrorKind::InvalidEndpoint, "{text}");
         }
-        for text in ["tcp://*:5999", "tcp://127.0.0.1:*", "tcp://127.0.0.1:80/x", "tcp://-a:1", "tcp://*:1;h:2"] {
+        for text in [
+            "tcp://*:5999",
+            "tcp://127.0.0.1:*",
+            "tcp://127.0.0.1:80/x",
+            "tcp://-a:1",
+            "tcp://*:1;h:2",
+            "ws://*:1/",
+            "ws://h:*",
+        ] {
             assert_eq!(kind(text, Role::Connect), ErrorKind::InvalidEndpoint, "{text}");
         }
         assert_eq!(kind("TCP://127.0.0.1:1", Role::Bind), ErrorKind::UnknownTransport);

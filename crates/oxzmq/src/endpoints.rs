@@ -18,6 +18,7 @@ use crate::options::Options;
 use crate::peers::PeerId;
 use crate::reactor;
 use crate::session::Origin;
+use crate::tls::Tls;
 use crate::transport::Listening;
 use crate::{datagrams, inproc, transport};
 
@@ -50,7 +51,10 @@ impl Entry {
     fn is_named(&self, endpoint: &str) -> bool {
         match self {
             Self::Listener(listener) => listener.name == endpoint,
-            Self::Connector(connector) => connector.name == endpoint,
+            Self::Connector(connector) => {
+                connector.name == endpoint
+                    || matches!(&connector.endpoint, Endpoint::Ws(ws) if ws.to_string() == endpoint)
+            }
             Self::Datagrams(datagrams) => datagrams.name == endpoint,
             Self::InprocBind(name) | Self::InprocConnect(name, _) => endpoint.strip_prefix("inproc://") == Some(name),
         }
@@ -81,26 +85,39 @@ pub(crate) fn bind(core: &Arc<Core>, text: &str) -> Result<String> {
     }
     check_type(core)?;
     let options = core.options(Clone::clone);
+    check_layer(core, &endpoint, &options)?;
+    let tls = tls_of(&endpoint, &options)?;
     let listening = transport::listen(&endpoint, &options).inspect_err(|error| {
         let errno = error.errno().unsigned_abs();
         // What was made for it is closed first, as programs that watch libzmq's monitors expect.
         core.raise(Event::new(EventKind::Closed, ""));
         core.raise(Event::new(EventKind::BindFailed, text).value(errno).reason(error));
     })?;
-    listen(core, listening, options)
+    listen(core, listening, tls, options)
 }
 
 /// Binds with a descriptor that listens already.
 pub(crate) fn adopt(core: &Arc<Core>, text: &str, fd: OwnedFd) -> Result<String> {
     core.check_alive()?;
-    let listening = transport::adopt(&Endpoint::parse(text, Role::Bind)?, fd)?;
-    listen(core, listening, core.options(Clone::clone))
+    let endpoint = Endpoint::parse(text, Role::Bind)?;
+    let options = core.options(Clone::clone);
+    check_layer(core, &endpoint, &options)?;
+    let tls = tls_of(&endpoint, &options)?;
+    listen(core, transport::adopt(&endpoint, fd)?, tls, options)
 }
 
-fn listen(core: &Arc<Core>, listening: Listening, options: Options) -> Result<String> {
+/// What listeners of `wss://` begin with.
+fn tls_of(endpoint: &Endpoint, options: &Options) -> Result<Option<Tls>> {
+    match endpoint {
+        Endpoint::Ws(ws) if ws.secure => Tls::server(&options.tls).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn listen(core: &Arc<Core>, listening: Listening, tls: Option<Tls>, options: Options) -> Result<String> {
     let net = core.net()?;
     let event = Event::new(EventKind::Listening, &listening.resolved).descriptor(&listening.fd);
-    let listener = Listener::new(Arc::clone(core), listening, options);
+    let listener = Listener::new(Arc::clone(core), listening, tls, options);
     let resolved = listener.name.clone();
     core.raise(event);
     remember(core, Entry::Listener(Arc::clone(&listener)), &resolved, || net.reactor.listen(listener))?;
@@ -139,6 +156,9 @@ pub(crate) fn connect(core: &Arc<Core>, text: &str) -> Result<Option<PeerId>> {
     check_type(core)?;
     let net = core.net()?;
     let options = core.options(Clone::clone);
+    check_layer(core, &endpoint, &options)?;
+    // As programs know it from libzmq: with the path that was not written.
+    let last = if let Endpoint::Ws(ws) = &endpoint { ws.to_string() } else { text.to_owned() };
     let reactor = Arc::clone(&net.reactor);
     let connector = Connector::new(Arc::clone(core), endpoint, text.to_owned(), options, Arc::clone(&reactor))?;
     let mut peer = None;
@@ -152,7 +172,7 @@ pub(crate) fn connect(core: &Arc<Core>, text: &str) -> Result<Option<PeerId>> {
             tell_routing_id(core, id)?;
         }
     }
-    remember(core, Entry::Connector(Arc::clone(&connector)), text, || reactor.connect(connector))?;
+    remember(core, Entry::Connector(Arc::clone(&connector)), &last, || reactor.connect(connector))?;
     Ok(peer)
 }
 
@@ -169,6 +189,15 @@ fn tell_routing_id(core: &Core, id: PeerId) -> Result<()> {
 fn check_type(core: &Core) -> Result<()> {
     if core.socket_type == SocketType::Dgram {
         return Err(Error::new(ErrorKind::IncompatibleTransport, "DGRAM sockets bind udp endpoints and no others"));
+    }
+    Ok(())
+}
+
+/// What travels over a WebSocket is messages, never octets as they are.
+fn check_layer(core: &Core, endpoint: &Endpoint, options: &Options) -> Result<()> {
+    if matches!(endpoint, Endpoint::Ws(_)) && options.is_raw(core.socket_type) {
+        let why = "sockets of octets (STREAM, and ROUTER with ROUTER_RAW) have no use for WebSocket";
+        return Err(Error::new(ErrorKind::IncompatibleTransport, why));
     }
     Ok(())
 }
@@ -215,13 +244,20 @@ pub(crate) fn remove(core: &Arc<Core>, text: &str, role: Role) -> Result<()> {
     }
     let removed = take(core, text).or_else(|| {
         // Another spelling of the same numeric address.
-        let Endpoint::Tcp(tcp) = &endpoint else { return None };
+        let target = match &endpoint {
+            Endpoint::Tcp(tcp) => &tcp.target,
+            Endpoint::Ws(ws) => &ws.target,
+            _ => return None,
+        };
         let ipv6 = core.options(|options| options.ipv6);
-        let address = tcp.target.host.literal(tcp.target.port, ipv6).or_else(|| match &tcp.target.host {
-            crate::endpoint::Host::Name(name) => transport::resolve(name, tcp.target.port, ipv6).ok()?.first().copied(),
+        let address = target.host.literal(target.port, ipv6).or_else(|| match &target.host {
+            crate::endpoint::Host::Name(name) => transport::resolve(name, target.port, ipv6).ok()?.first().copied(),
             _ => None,
         })?;
-        take(core, &format!("tcp://{address}"))
+        match &endpoint {
+            Endpoint::Ws(ws) => take(core, &ws.named(address)),
+            _ => take(core, &format!("tcp://{address}")),
+        }
     });
     let Some(removed) = removed else {
         return Err(Error::new(ErrorKind::NotFound, format!("`{text}` is neither bound nor connected by this socket")));

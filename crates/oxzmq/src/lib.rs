@@ -24,7 +24,7 @@
 //! ```
 //!
 //! * [`Context`] makes [`Socket`]s. A socket [binds](Socket::bind) and [connects](Socket::connect) to any
-//!   number of endpoints over `tcp://`, `ipc://` and `inproc://`, and sends and receives [`Message`]s.
+//!   number of endpoints over `tcp://`, `ipc://`, `ws://` and `inproc://`, and sends and receives [`Message`]s.
 //! * Every socket is `Send` and `Sync`. Each blocking call has an async twin ([`Socket::recv_async`],
 //!   [`Socket::send_async`], [`Socket::stream`], [`Socket::sink`]) that works under any runtime.
 //! * [`Poller`] waits for many sockets and plain descriptors, [`proxy()`] joins two sockets, [`Monitor`] tells
@@ -69,8 +69,10 @@ mod socks;
 mod stage;
 mod sync;
 mod sys;
+mod tls;
 mod transport;
 mod wakers;
+mod websocket;
 
 pub use asynch::{MessageSink, MessageStream, RecvFuture, SendFuture};
 pub use context::{Context, ContextBuilder, DEFAULT_MAX_HANDSHAKES, DEFAULT_MAX_SOCKETS, MAX_IO_THREADS};

@@ -13,7 +13,9 @@ use socket2::Socket;
 use crate::core::Core;
 use crate::monitor::{Event, EventKind};
 use crate::options::Options;
+use crate::tls::Tls;
 use crate::transport::{self, Cleanup, Listening};
+use crate::websocket::Layer;
 
 /// Connections accepted before others get their turn.
 const ACCEPTS_PER_VISIT: usize = 64;
@@ -23,6 +25,8 @@ pub(crate) struct Listener {
     pub(crate) core: Arc<Core>,
     /// The resolved endpoint: what `last_endpoint` reports and `unbind` takes.
     pub(crate) name: String,
+    pub(crate) layer: Layer,
+    pub(crate) tls: Option<Tls>,
     pub(crate) options: Options,
     pub(crate) security: Security,
     open: Mutex<Option<(OwnedFd, Option<Cleanup>)>>,
@@ -37,13 +41,15 @@ pub(crate) enum Accepted {
 }
 
 impl Listener {
-    pub(crate) fn new(core: Arc<Core>, listening: Listening, options: Options) -> Arc<Self> {
+    pub(crate) fn new(core: Arc<Core>, listening: Listening, tls: Option<Tls>, options: Options) -> Arc<Self> {
         // Unique in the process; no order with anything else is needed.
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Arc::new(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             core,
             name: listening.resolved,
+            layer: listening.layer,
+            tls,
             security: options.security.prepare(),
             options,
             open: Mutex::new(Some((listening.fd, listening.cleanup))),

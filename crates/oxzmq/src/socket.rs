@@ -86,9 +86,12 @@ impl Socket {
     /// path: `bind("tcp://127.0.0.1:*")` gives `tcp://127.0.0.1:40123`, say.
     ///
     /// Forms: `tcp://host:port` (host `*`, an address, an interface or a name; port `*` for any),
-    /// `ipc://path`, `ipc://@abstract`, `ipc://*` (a private path), `inproc://name`; DISH and DGRAM: `udp://host:port`, or
-    /// `udp://interface;group:port` for multicast. Options set before apply.
-    /// A path behind a port means nothing and is left out, as libzmq does.
+    /// `ipc://path`, `ipc://@abstract`, `ipc://*` (a private path), `inproc://name`, `ws://host:port/path` and `wss://` (the
+    /// same in TLS: [`Socket::set_wss_certificate`]); DISH and DGRAM:
+    /// `udp://host:port`, or `udp://interface;group:port` for multicast. Options set before apply.
+    /// A path behind a port means nothing and is left out, as libzmq does; that of `ws://` is part of the name (`/` if there
+    /// is none), but requests for any other are taken, too, as libzmq does. STREAM has no use for `ws://`, and gets
+    /// [`ErrorKind::IncompatibleTransport`].
     ///
     /// # Errors
     /// [`ErrorKind::InvalidEndpoint`], [`ErrorKind::UnknownTransport`], [`ErrorKind::AddressInUse`],
@@ -113,7 +116,7 @@ impl Socket {
     /// Connects to `endpoint`, in the background: success means that the endpoint is well-formed. Messages
     /// sent meanwhile wait (see [`Socket::set_immediate`]). A lost connection is made again. Host names are
     /// looked up at each attempt. A local address may stand before the remote one:
-    /// `tcp://192.0.2.1:0;server:5555`. On `udp://` (RADIO alone) there are no connections: what is sent leaves, and
+    /// `tcp://192.0.2.1:0;server:5555`. `wss://` needs somebody to trust: [`Socket::set_wss_trusted`]. On `udp://` (RADIO alone) there are no connections: what is sent leaves, and
     /// nobody learns whether it arrives. A message, its group and one octet have at most 8192 octets there; larger ones
     /// are dropped and counted.
     ///

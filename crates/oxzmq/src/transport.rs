@@ -16,6 +16,7 @@ use crate::endpoint::{Endpoint, Host, HostPort, IpcEndpoint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
 use crate::random;
+use crate::websocket::Layer;
 
 /// A descriptor that listens, its resolved address, and what to remove when it is closed.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub(crate) struct Listening {
     pub(crate) fd: OwnedFd,
     pub(crate) resolved: String,
     pub(crate) cleanup: Option<Cleanup>,
+    pub(crate) layer: Layer,
 }
 
 /// The private directory of a wildcard IPC endpoint; removed with its socket when dropped.
@@ -40,7 +42,14 @@ impl Drop for Cleanup {
 
 pub(crate) fn listen(endpoint: &Endpoint, options: &Options) -> Result<Listening> {
     match endpoint {
-        Endpoint::Tcp(tcp) => listen_tcp(&tcp.target, options),
+        Endpoint::Tcp(tcp) => {
+            let (fd, local) = listen_tcp("tcp", &tcp.target, options)?;
+            Ok(Listening { fd, resolved: format!("tcp://{local}"), cleanup: None, layer: Layer::None })
+        }
+        Endpoint::Ws(ws) => {
+            let (fd, local) = listen_tcp(ws.scheme(), &ws.target, options)?;
+            Ok(Listening { fd, resolved: ws.named(local), cleanup: None, layer: Layer::WebSocket })
+        }
         Endpoint::Ipc(ipc) => listen_ipc(ipc, options),
         Endpoint::Udp(_) | Endpoint::Inproc(_) => {
             Err(Error::new(ErrorKind::IncompatibleTransport, "nobody listens on this transport"))
@@ -62,6 +71,7 @@ pub(crate) fn adopt(endpoint: &Endpoint, fd: OwnedFd) -> Result<Listening> {
     let address = attempt().map_err(|error| Error::from_os(&error, "cannot use a descriptor that does not listen"))?;
     let resolved = match endpoint {
         Endpoint::Tcp(_) => address.as_socket().map(|local| format!("tcp://{local}")),
+        Endpoint::Ws(ws) => address.as_socket().map(|local| ws.named(local)),
         Endpoint::Ipc(_) => {
             let path = address.as_pathname().map(|path| format!("ipc://{}", path.display()));
             path.or_else(|| Some(format!("ipc://@{}", String::from_utf8_lossy(address.as_abstract_namespace()?))))
@@ -69,14 +79,15 @@ pub(crate) fn adopt(endpoint: &Endpoint, fd: OwnedFd) -> Result<Listening> {
         Endpoint::Udp(_) | Endpoint::Inproc(_) => None,
     };
     let other = || Error::new(ErrorKind::InvalidArgument, "the descriptor listens on another transport");
-    Ok(Listening { resolved: resolved.ok_or_else(other)?, fd: socket.into(), cleanup: None })
+    let layer = if matches!(endpoint, Endpoint::Ws(_)) { Layer::WebSocket } else { Layer::None };
+    Ok(Listening { resolved: resolved.ok_or_else(other)?, fd: socket.into(), cleanup: None, layer })
 }
 
 fn backlog(options: &Options) -> i32 {
     i32::try_from(options.backlog).unwrap_or(i32::MAX)
 }
 
-fn listen_tcp(target: &HostPort, options: &Options) -> Result<Listening> {
+fn listen_tcp(scheme: &str, target: &HostPort, options: &Options) -> Result<(OwnedFd, SocketAddr)> {
     let address = local_address(target, options.ipv6)?;
     let attempt = || -> io::Result<(OwnedFd, SocketAddr)> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
@@ -87,13 +98,12 @@ fn listen_tcp(target: &HostPort, options: &Options) -> Result<Listening> {
         let local = socket.local_addr()?.as_socket().unwrap_or(address);
         Ok((socket.into(), local))
     };
-    let (fd, local) = attempt().map_err(|error| Error::from_os(&error, &format!("cannot bind tcp://{target}")))?;
-    Ok(Listening { fd, resolved: format!("tcp://{local}"), cleanup: None })
+    attempt().map_err(|error| Error::from_os(&error, &format!("cannot bind {scheme}://{target}")))
 }
 
 /// The local address that a bind (or the source part of a connect) names.
 fn local_address(target: &HostPort, ipv6: bool) -> Result<SocketAddr> {
-    let missing = |why: &str| Error::new(ErrorKind::NoDevice, format!("cannot bind tcp://{target}: {why}"));
+    let missing = |why: &str| Error::new(ErrorKind::NoDevice, format!("cannot bind {target}: {why}"));
     if let Some(address) = target.host.literal(target.port, ipv6) {
         if address.is_ipv6() && !ipv6 {
             return Err(missing("IPv6 is off; switch it on with the IPv6 option"));
@@ -181,7 +191,7 @@ fn listen_ipc(endpoint: &IpcEndpoint, options: &Options) -> Result<Listening> {
         Ok(socket.into())
     };
     let fd = attempt().map_err(|error| Error::from_os(&error, &format!("cannot bind {resolved}")))?;
-    Ok(Listening { fd, resolved, cleanup })
+    Ok(Listening { fd, resolved, cleanup, layer: Layer::None })
 }
 
 fn remove_stale_socket(path: &Path) -> Result<()> {

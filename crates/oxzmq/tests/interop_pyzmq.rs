@@ -1,4 +1,4 @@
-//! oxzmq against libzmq: every pattern, over TCP and IPC, each side binding.
+//! oxzmq against libzmq: every pattern, over TCP, IPC and WebSocket, each side binding.
 //!
 //! The other side is Debian's libzmq through Python; without it these tests fail and say what to
 //! install. In the names of the tests the first word is our socket's type.
@@ -18,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 enum Transport {
     Tcp,
     Ipc,
+    Ws,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -55,6 +56,7 @@ impl Pair {
         let wanted = match transport {
             Transport::Tcp => "tcp://127.0.0.1:*".to_owned(),
             Transport::Ipc => format!("ipc://{}", directory.path().join("socket").display()),
+            Transport::Ws => "ws://127.0.0.1:*/zeromq".to_owned(),
         };
         let endpoint = match binds {
             Binds::We => {
@@ -132,6 +134,14 @@ macro_rules! everywhere {
             #[test]
             fn ipc_they_bind() {
                 super::bodies::$name(Transport::Ipc, Binds::They);
+            }
+            #[test]
+            fn ws_we_bind() {
+                super::bodies::$name(Transport::Ws, Binds::We);
+            }
+            #[test]
+            fn ws_they_bind() {
+                super::bodies::$name(Transport::Ws, Binds::They);
             }
         }
     )*};
@@ -266,6 +276,7 @@ mod bodies {
         let wanted = match transport {
             Transport::Tcp => "tcp://127.0.0.1:*".to_owned(),
             Transport::Ipc => format!("ipc://{}", directory.path().join("socket").display()),
+            Transport::Ws => "ws://127.0.0.1:*/zeromq".to_owned(),
         };
         let monitor = ours.monitor().unwrap();
         if binds == Binds::We {
@@ -471,6 +482,11 @@ fn they_bind_again_ipc() {
     they_bind_again(Transport::Ipc);
 }
 
+#[test]
+fn they_bind_again_ws() {
+    they_bind_again(Transport::Ws);
+}
+
 /// Our socket is closed and another binds in its place: libzmq comes back by itself.
 fn we_bind_again(transport: Transport) {
     let mut pair = Pair::new(transport, Binds::We, SocketType::Rep, "DEALER");
@@ -508,6 +524,44 @@ fn we_bind_again_tcp() {
 #[test]
 fn we_bind_again_ipc() {
     we_bind_again(Transport::Ipc);
+}
+
+#[test]
+fn we_bind_again_ws() {
+    we_bind_again(Transport::Ws);
+}
+
+/// WebSocket's pings both ways, and nothing else for a while: each end takes the other's answers for a sign of life.
+#[test]
+fn heartbeats_are_answered_ws() {
+    for binds in [Binds::We, Binds::They] {
+        let context = Context::new();
+        let ours = our_socket(&context, SocketType::Dealer);
+        ours.set_heartbeat_interval(Some(Duration::from_millis(20))).unwrap();
+        ours.set_heartbeat_timeout(Some(Duration::from_secs(2))).unwrap();
+        let monitor = ours.monitor().unwrap();
+        let mut peer = Peer::start();
+        peer.tell("socket DEALER DEALER heartbeat_ivl=20 heartbeat_timeout=2000");
+        if binds == Binds::We {
+            let endpoint = ours.bind("ws://127.0.0.1:*").unwrap();
+            peer.tell(&format!("connect DEALER {endpoint}"));
+        } else {
+            let endpoint = peer.tell("bind DEALER ws://127.0.0.1:*");
+            ours.connect(&endpoint).unwrap();
+        }
+        wait_for(&monitor, EventKind::HandshakeSucceeded);
+        let come = || ours.peers()[0].octets_in;
+        let before = come();
+        let deadline = Instant::now() + PATIENCE;
+        // Longer than either timeout.
+        assert!(ours.recv_deadline(Instant::now() + Duration::from_millis(2500)).is_err());
+        assert!(come() >= before + 20 && Instant::now() < deadline);
+        ours.send("still here").unwrap();
+        assert_eq!(peer.recv("DEALER"), Message::from("still here"));
+        peer.send("DEALER", &Message::from("here, too"));
+        assert_eq!(ours.recv().unwrap(), Message::from("here, too"));
+        assert!(monitor.try_recv().is_err(), "the connection was lost");
+    }
 }
 
 /// Clients that crash and come again are served like the first.

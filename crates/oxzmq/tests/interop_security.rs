@@ -1,4 +1,4 @@
-//! oxzmq against libzmq: PLAIN, CURVE and ZAP, over TCP and IPC, each side binding, each side the server.
+//! oxzmq against libzmq: PLAIN, CURVE and ZAP, over TCP, IPC and WebSocket, each side binding, each side the server.
 
 mod peers;
 
@@ -25,7 +25,7 @@ struct Pair {
 
 /// Every transport, with us and with them binding.
 fn everywhere(mut run: impl FnMut(&dyn Fn(Pair) -> Pair)) {
-    for transport in ["tcp", "ipc"] {
+    for transport in ["tcp", "ipc", "ws"] {
         for we_bind in [true, false] {
             run(&|pair| pair.joined(transport, we_bind));
         }
@@ -50,7 +50,7 @@ impl Pair {
 
     fn joined(mut self, transport: &str, we_bind: bool) -> Self {
         let wanted = match transport {
-            "tcp" => "tcp://127.0.0.1:*".to_owned(),
+            "tcp" | "ws" => format!("{transport}://127.0.0.1:*"),
             _ => format!("ipc://{}", self.directory.path().join("socket").display()),
         };
         if we_bind {
@@ -297,12 +297,23 @@ fn another_mechanism_is_refused_with_an_event() {
 
 #[test]
 fn curve_publishes_to_subscribers_there_and_back() {
+    curve_publishes("tcp");
+}
+
+/// Over WebSocket subscriptions are messages, in boxes as elsewhere; libzmq's own are commands there, which its own
+/// publishers take no notice of.
+#[test]
+fn curve_publishes_over_websocket_there_and_back() {
+    curve_publishes("ws");
+}
+
+fn curve_publishes(transport: &str) {
     let (server, client) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
     let context = Context::new();
     let ours = context.socket(SocketType::Xpub).unwrap();
     ours.set_recv_timeout(Some(PATIENCE)).unwrap();
     ours.set_security(Security::CurveServer(server.clone())).unwrap();
-    let endpoint = ours.bind("tcp://127.0.0.1:*").unwrap();
+    let endpoint = ours.bind(&format!("{transport}://127.0.0.1:*")).unwrap();
     let mut peer = Peer::start();
     peer.tell(&format!("socket sub SUB {}", curve_client(&server, &client)));
     peer.tell(&format!("connect sub {endpoint}"));
@@ -317,7 +328,7 @@ fn curve_publishes_to_subscribers_there_and_back() {
     ours.set_security(Security::CurveClient { server: server.public(), keys: client }).unwrap();
     ours.subscribe("topic").unwrap();
     peer.tell(&format!("socket xpub XPUB {}", curve_server(&server)));
-    let endpoint = peer.tell("bind xpub tcp://127.0.0.1:*");
+    let endpoint = peer.tell(&format!("bind xpub {transport}://127.0.0.1:*"));
     ours.connect(&endpoint).unwrap();
     assert_eq!(peer.recv("xpub"), Message::from("\x01topic"));
     peer.send("xpub", &Message::from("other"));

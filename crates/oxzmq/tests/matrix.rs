@@ -103,6 +103,12 @@ macro_rules! matrix {
             matrix!(@cell $body, ipc_connect_first_blocking, Ipc, ConnectFirst, Blocking);
             matrix!(@cell $body, ipc_connect_first_futures, Ipc, ConnectFirst, Futures);
             matrix!(@cell $body, ipc_connect_first_tokio, Ipc, ConnectFirst, Tokio);
+            matrix!(@cell $body, ws_bind_first_blocking, Ws, BindFirst, Blocking);
+            matrix!(@cell $body, ws_bind_first_futures, Ws, BindFirst, Futures);
+            matrix!(@cell $body, ws_bind_first_tokio, Ws, BindFirst, Tokio);
+            matrix!(@cell $body, ws_connect_first_blocking, Ws, ConnectFirst, Blocking);
+            matrix!(@cell $body, ws_connect_first_futures, Ws, ConnectFirst, Futures);
+            matrix!(@cell $body, ws_connect_first_tokio, Ws, ConnectFirst, Tokio);
             matrix!(@cell $body, inproc_bind_first_blocking, Inproc, BindFirst, Blocking);
             matrix!(@cell $body, inproc_bind_first_futures, Inproc, BindFirst, Futures);
             matrix!(@cell $body, inproc_bind_first_tokio, Inproc, BindFirst, Tokio);

@@ -26,6 +26,7 @@ fn a_connection_that_works_and_then_the_client_leaves() {
     let context = TestContext::new();
     for (transport, client_events) in [
         (Transport::Tcp, &[ConnectDelayed, Connected, HandshakeSucceeded][..]),
+        (Transport::Ws, &[ConnectDelayed, Connected, HandshakeSucceeded]),
         (Transport::Ipc, &[Connected, HandshakeSucceeded]),
     ] {
         let (server, client) = (context.socket(SocketType::Pull), context.socket(SocketType::Push));
@@ -50,7 +51,7 @@ fn the_server_leaves() {
         drop(server);
         assert_eq!(kinds(&at_server, 2), [Closed, Stopped]);
         let again = match transport {
-            Transport::Tcp => vec![ConnectDelayed, Closed, ConnectRetried],
+            Transport::Tcp | Transport::Ws => vec![ConnectDelayed, Closed, ConnectRetried],
             _ => vec![Closed, ConnectRetried],
         };
         assert_eq!(kinds(&at_client, 2), [Disconnected, ConnectRetried]);

@@ -92,7 +92,11 @@ fn row(option: &OptionInfo, sources: &str) -> String {
 #[test]
 fn the_page_of_options_is_fresh() {
     let mut page = HEAD.to_owned();
-    let sources = concat!(include_str!("../src/socket.rs"), include_str!("../src/security/mod.rs"));
+    let sources = concat!(
+        include_str!("../src/socket.rs"),
+        include_str!("../src/security/mod.rs"),
+        include_str!("../src/tls/mod.rs")
+    );
     for option in OPTIONS {
         writeln!(page, "{}", row(option, sources)).unwrap();
     }

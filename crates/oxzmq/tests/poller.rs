@@ -12,7 +12,7 @@ use common::*;
 use oxzmq::{Interest, Message, Poller, Socket, SocketType};
 
 fn pairs(context: &TestContext, count: usize) -> Vec<(Socket, Socket)> {
-    (0..count).map(|n| context.pair(TRANSPORTS[n % 3], SocketType::Pull, SocketType::Push)).collect()
+    (0..count).map(|n| context.pair(TRANSPORTS[n % TRANSPORTS.len()], SocketType::Pull, SocketType::Push)).collect()
 }
 
 #[test]

@@ -328,8 +328,9 @@ fn ping_pong_between_all_ways_of_waiting() {
 fn one_poller_serves_many_sockets_while_others_read_them_too() {
     rounds(|seed| {
         let context = TestContext::new();
-        let pairs: Vec<_> =
-            (0..6).map(|n| context.pair(TRANSPORTS[n % 3], SocketType::Pull, SocketType::Push)).collect();
+        let pairs: Vec<_> = (0..6)
+            .map(|n| context.pair(TRANSPORTS[n % TRANSPORTS.len()], SocketType::Pull, SocketType::Push))
+            .collect();
         const COUNT: u32 = 200;
         let (ledger, left) = (Ledger::default(), AtomicUsize::new(pairs.len() * COUNT as usize));
         let done = AtomicBool::new(false);

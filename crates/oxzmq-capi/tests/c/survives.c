@@ -126,6 +126,7 @@ static void out_of_descriptors (void)
 int main (void)
 {
     assert (zmq_has ("oxzmq"));
+    assert (zmq_has ("WS") && !zmq_has ("ws"));
     closed_by_another_thread ();
     shared_by_threads ();
     wrong_handles ();

@@ -18,6 +18,7 @@ use self::curve::{CurveClient, CurveServer};
 use self::gssapi::Gssapi;
 use crate::handshake::HandshakeConfig;
 use crate::properties::Properties;
+use crate::websocket::Wrapper;
 use crate::{Frame, OutBuf, ProtocolError, SocketType, error};
 
 /// How a connection is secured: the mechanism, this side's role in it, and its keys.
@@ -87,12 +88,14 @@ pub(crate) trait Mechanism: fmt::Debug + Send + Sync {
     }
 }
 
-/// Turns frames into what a mechanism sends for them.
+/// Turns frames into what a mechanism sends for them, or WebSocket.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "in a box as a whole")]
 pub(crate) enum Sealer {
     Curve(curve::Sealer),
     Gssapi(gssapi::Sealer),
+    /// With the mechanism's own in it, if there is one.
+    WebSocket(Wrapper),
 }
 
 impl Sealer {
@@ -102,6 +105,24 @@ impl Sealer {
         match self {
             Sealer::Curve(sealer) => sealer.put(flags, parts, out),
             Sealer::Gssapi(sealer) => sealer.put(flags, parts, out),
+            Sealer::WebSocket(wrapper) => wrapper.put(flags, parts, out),
+        }
+    }
+
+    /// The same for a frame of a message.
+    #[inline]
+    pub(crate) fn put_frame(&mut self, flags: u8, frame: &Frame, out: &mut OutBuf) {
+        match self {
+            Sealer::WebSocket(wrapper) => wrapper.put_frame(flags, frame, out),
+            mechanism => mechanism.put(flags, &[frame], out),
+        }
+    }
+
+    /// Where control frames are WebSocket's.
+    pub(crate) fn websocket(&mut self) -> Option<&mut Wrapper> {
+        match self {
+            Sealer::WebSocket(wrapper) => Some(wrapper),
+            _ => None,
         }
     }
 }

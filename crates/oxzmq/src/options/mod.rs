@@ -18,6 +18,7 @@ pub use self::table::{Effect, OPTIONS, OptionInfo};
 pub use self::value::{OptionKind, OptionValue};
 use crate::security::SecurityOptions;
 use crate::socks;
+use crate::tls::TlsOptions;
 
 /// Frames that a message may gain on its way, beyond what its sender may put in: the routing ids of REQ, ROUTER and
 /// DEALER.
@@ -74,6 +75,7 @@ pub(crate) struct Options {
     pub(crate) socks_proxy: String,
     pub(crate) socks_username: Bytes,
     pub(crate) socks_password: Zeroizing<Vec<u8>>,
+    pub(crate) tls: TlsOptions,
     /// Bit mask; 0 is any.
     pub(crate) affinity: u64,
 
@@ -213,6 +215,7 @@ impl Options {
             socks_proxy: String::new(),
             socks_username: Bytes::new(),
             socks_password: Zeroizing::default(),
+            tls: TlsOptions::default(),
             affinity: 0,
             rate: 100,
             recovery_interval: 10_000,

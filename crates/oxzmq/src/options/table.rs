@@ -402,6 +402,20 @@ table! {
         get: { o => int(o.in_batch_size) }, set: { o, v => o.in_batch_size = v.count() };
     OUT_BATCH_SIZE = 102, Int(1, MAX), "8192", Endpoints, [], "Octets written at once; kept: writes adapt themselves.",
         get: { o => int(o.out_batch_size) }, set: { o, v => o.out_batch_size = v.count() };
+    WSS_KEY_PEM = 103, Binary(0, usize::MAX), "empty", Endpoints, [],
+        "The private key of `wss://` listeners, in PEM (crate feature `wss`, as the next four).",
+        get: { none }, set: { o, v => o.tls.key = v.into_bytes().to_vec().into() };
+    WSS_CERT_PEM = 104, Binary(0, usize::MAX), "empty", Endpoints, [],
+        "The certificate of `wss://` listeners, and those that lead to its issuer, in PEM.",
+        get: { none }, set: { o, v => o.tls.certificate = v.into_bytes() };
+    WSS_TRUST_PEM = 105, Binary(0, usize::MAX), "empty", Endpoints, [],
+        "The issuers whom connecting `wss://` endpoints trust, in PEM.",
+        get: { none }, set: { o, v => o.tls.trusted = v.into_bytes() };
+    WSS_HOSTNAME = 106, Binary(0, usize::MAX), "empty", Endpoints, [],
+        "Whom the server's certificate has to be for; empty: the endpoint's host (libzmq: anybody).",
+        get: { none }, set: { o, v => o.tls.hostname = v.into_bytes() };
+    WSS_TRUST_SYSTEM = 107, Switch, "0", Endpoints, [], "Trust the issuers whom the system trusts, too.",
+        get: { none }, set: { o, v => o.tls.trusts_system = v.on() };
     ONLY_FIRST_SUBSCRIBE = 108, Flag, "0", Now, [Pub, Xpub, Xsub],
         "Take frames that look like subscriptions for such only in messages of which the first one does.",
         get: { none }, set: { o, v => o.only_first_subscribe = v.on() };

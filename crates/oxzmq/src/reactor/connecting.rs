@@ -38,7 +38,7 @@ impl Worker {
                     Err(error) => attempt_failed(&connector, &error, None),
                 }
             }
-            Endpoint::Tcp(_) => {
+            Endpoint::Tcp(_) | Endpoint::Ws(_) => {
                 let Some(hop) = connector.next_hop() else { return };
                 match hop.host.literal(hop.port, connector.options.ipv6) {
                     Some(address) => self.connect_to(connector, vec![address]),
@@ -85,9 +85,11 @@ impl Worker {
             if connector.is_stopped() {
                 return;
             }
-            let Endpoint::Tcp(tcp) = &connector.endpoint else { return };
-            let source = tcp.source.clone();
-            let started = transport::connect_tcp(address, source.as_ref(), &connector.options)
+            let source = match &connector.endpoint {
+                Endpoint::Tcp(tcp) => tcp.source.as_ref(),
+                _ => None,
+            };
+            let started = transport::connect_tcp(address, source, &connector.options)
                 .and_then(|fd| self.add_source(&fd, Interest::WRITE).map(|token| (fd, token)));
             match started {
                 Ok((fd, token)) => {

@@ -6,14 +6,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use oxzmq_proto::{Established, Handshake, HandshakeConfig, Kind, Message, ProtocolError, Security, SocketType};
+use oxzmq_proto::{
+    Established, Handshake, HandshakeConfig, Kind, Message, ProtocolError, Security, SocketType, WebSocket,
+};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::Socket;
 
+use super::relaying::Reason;
 use super::{Parting, Reactor, Source, Timer, Worker};
 use crate::connector::Connector;
 use crate::core::Core;
+use crate::endpoint::Endpoint;
 use crate::listener::Listener;
 use crate::monitor::{Event, EventKind};
 use crate::options::Options;
@@ -22,7 +26,9 @@ use crate::queue::Queue;
 use crate::security::{Asked, Decision, Question};
 use crate::session::{Codec, Link, Origin, Session};
 use crate::sys::Interest;
+use crate::tls::Tls;
 use crate::transport;
+use crate::websocket::Layer;
 
 /// A handshake takes a few hundred bytes; more is read only as it is used up.
 const HANDSHAKE_READ: usize = 4096;
@@ -61,6 +67,24 @@ impl From {
         }
     }
 
+    /// How a WebSocket begins, where it is one.
+    fn websocket(&self) -> Option<WebSocket> {
+        match self {
+            Self::Listener(listener) => (listener.layer == Layer::WebSocket).then(WebSocket::server),
+            Self::Connector(connector) => match &connector.endpoint {
+                Endpoint::Ws(ws) => Some(ws.client()),
+                _ => None,
+            },
+        }
+    }
+
+    fn tls(&self) -> Option<&Tls> {
+        match self {
+            Self::Listener(listener) => listener.tls.as_ref(),
+            Self::Connector(connector) => connector.tls.as_ref(),
+        }
+    }
+
     /// The application has closed the endpoint meanwhile.
     fn is_closed(&self) -> bool {
         match self {
@@ -73,6 +97,8 @@ impl From {
 pub(super) struct Handshaking {
     pub(super) from: From,
     fd: OwnedFd,
+    /// Where TLS would say why it failed.
+    relay: Option<Reason>,
     handshake: Handshake,
     interest: Interest,
     address: Bytes,
@@ -105,15 +131,22 @@ impl Worker {
         config.limits = options.limits();
         config.security = from.security().clone();
         config.authenticate = options.security.asks_about_null();
+        config.websocket = from.websocket();
         let limit = options.handshake_interval.filter(|interval| !interval.is_zero());
-        match self.add_source(&fd, Interest::READ) {
-            Ok(token) => {
+        let relayed = match from.tls() {
+            Some(tls) => self.relay(tls, fd).map(|(fd, reason)| (fd, Some(reason))),
+            None => Ok((fd, None)),
+        };
+        let added = relayed.and_then(|(fd, relay)| Ok((self.add_source(&fd, Interest::READ)?, fd, relay)));
+        match added {
+            Ok((token, fd, relay)) => {
                 self.expire_after(token, limit);
                 if matches!(from, From::Listener(_)) {
                     self.admit(token);
                 }
                 let handshake = Handshake::new(config);
-                let attempt = Handshaking { from, fd, handshake, interest: Interest::READ, address, peer, asked: None };
+                let interest = Interest::READ;
+                let attempt = Handshaking { from, fd, relay, handshake, interest, address, peer, asked: None };
                 self.handshake_ready(token, Box::new(attempt));
             }
             Err(error) => {
@@ -202,13 +235,14 @@ impl Worker {
         }
         let _ = self.reactor.set.remove(&attempt.fd);
         let lingering = attempt.from.core().context.linger(attempt.from.name());
-        if let Some(parting) = Parting::begin(Arc::new(Link { fd: attempt.fd }), lingering) {
+        let link = Link { fd: attempt.fd, relayed: attempt.relay.is_some() };
+        if let Some(parting) = Parting::begin(Arc::new(link), lingering) {
             self.part(parting);
         }
     }
 
     fn establish(&mut self, attempt: Handshaking, leftover: Vec<u8>) {
-        let Handshaking { from, fd, handshake, address, peer, .. } = attempt;
+        let Handshaking { from, fd, relay, handshake, address, peer, .. } = attempt;
         let Established { encoder, mut decoder, peer_routing_id, properties, subscribes_to_all, .. } =
             handshake.finish();
         let core = Arc::clone(from.core());
@@ -218,6 +252,7 @@ impl Worker {
         if !matches!(core.socket_type, SocketType::Pub | SocketType::Xpub | SocketType::Radio) {
             decoder.ignore_changes();
         }
+        let has_heartbeats = encoder.has_heartbeats();
         let event = Event::new(EventKind::HandshakeSucceeded, from.name()).peer(&peer);
         let Some(session) = session_for(&from) else { return };
         let Some(id) = session.peer() else { return };
@@ -228,8 +263,11 @@ impl Worker {
         }
         core.raise(event);
         let hello = from.options().hello(core.socket_type);
-        session.install(fd, Codec::Zmtp(Box::new(encoder), Box::new(decoder)), hello, leftover);
-        if let Some(at) = session.heartbeat_interval().and_then(|interval| Instant::now().checked_add(interval)) {
+        let link = Link { fd, relayed: relay.is_some() };
+        session.install(link, Codec::Zmtp(Box::new(encoder), Box::new(decoder)), hello, leftover);
+        if has_heartbeats
+            && let Some(at) = session.heartbeat_interval().and_then(|interval| Instant::now().checked_add(interval))
+        {
             self.add_timer(at, Timer::Heartbeat(Arc::downgrade(&session), true));
         }
     }
@@ -239,7 +277,7 @@ impl Worker {
         let Some(id) = session.peer() else { return };
         let properties = transport::with_peer_address(&oxzmq_proto::Properties::new(), address);
         from.core().link(id, &Bytes::new(), Some(Arc::new(properties)), None);
-        session.install(fd, Codec::Raw, None, Vec::new());
+        session.install(Link { fd, relayed: false }, Codec::Raw, None, Vec::new());
     }
 }
 
@@ -372,7 +410,9 @@ fn retry(from: &From) {
 }
 
 pub(super) fn handshake_failed(attempt: &Handshaking, error: &io::Error) {
-    end_handshake(attempt, Event::new(EventKind::HandshakeFailed, attempt.from.name()).error(error));
+    let event = Event::new(EventKind::HandshakeFailed, attempt.from.name()).error(error);
+    let why = attempt.relay.as_ref().and_then(|reason| reason.lock().take());
+    end_handshake(attempt, if let Some(why) = why { event.reason(why) } else { event });
 }
 
 /// Tells of an end that leaves a connecter to try again.

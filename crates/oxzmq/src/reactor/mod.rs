@@ -10,6 +10,7 @@ mod handshaking;
 mod parting;
 mod pending;
 mod proxying;
+mod relaying;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -28,6 +29,7 @@ use self::handshaking::{From, Handshaking, handshake_failed};
 pub(crate) use self::parting::Parting;
 use self::pending::Pending;
 use self::proxying::Proxying;
+use self::relaying::Relay;
 use crate::connector::Connector;
 use crate::context::ThreadStart;
 use crate::core::spin::{self, Spin};
@@ -248,6 +250,9 @@ enum Source {
     Proxying(Box<Proxying>),
     Handshaking(Box<Handshaking>),
     Parting(Parting),
+    Relay(Box<Relay>),
+    /// The session's side of the relay with this number.
+    RelayInside(u64),
 }
 
 /// The thread's own state.
@@ -357,6 +362,7 @@ impl Worker {
                         !matches!(&attempt.from, From::Connector(own) if Arc::ptr_eq(own, &connector))
                     }
                     Source::Listener(_) | Source::Datagrams(_) | Source::Parting(_) => true,
+                    Source::Relay(_) | Source::RelayInside(_) => true,
                 }),
                 Command::Unlisten(listener) => self.sources.retain(|_, source| match source {
                     Source::Listener(own) => !Arc::ptr_eq(own, &listener),
@@ -364,6 +370,7 @@ impl Worker {
                         !matches!(&attempt.from, From::Listener(own) if Arc::ptr_eq(own, &listener))
                     }
                     Source::Datagrams(_) | Source::Connecting(_) | Source::Proxying(_) | Source::Parting(_) => true,
+                    Source::Relay(_) | Source::RelayInside(_) => true,
                 }),
                 Command::Part(parting) => self.part(parting),
                 Command::Resolved(connector, addresses) => self.resolved(connector, addresses),
@@ -433,7 +440,8 @@ impl Worker {
                 Some(listener @ (Source::Listener(_) | Source::Datagrams(_))) => {
                     drop(self.sources.insert(token, listener))
                 }
-                Some(Source::Parting(_)) | None => {}
+                Some(Source::Relay(relay)) => drop(self.sources.remove(&relay.inside_token())),
+                Some(Source::Parting(_) | Source::RelayInside(_)) | None => {}
             },
             Timer::Accept(token) => {
                 if let Some(Source::Listener(listener)) = self.sources.get(&token) {
@@ -477,6 +485,8 @@ impl Worker {
             Some(Source::Proxying(attempt)) => self.proxy_ready(token, *attempt),
             Some(Source::Handshaking(attempt)) => self.handshake_ready(token, attempt),
             Some(Source::Parting(parting)) => self.parting_ready(token, parting),
+            Some(Source::Relay(relay)) => self.relay_ready(token, relay),
+            Some(Source::RelayInside(outside)) => self.relay_inside_ready(token, outside),
             None => {}
         }
     }

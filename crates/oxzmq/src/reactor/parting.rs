@@ -19,6 +19,9 @@ use crate::sys::Interest;
 /// How long the peer may take to close its side. Longer only matters to one that neither reads nor closes.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long TLS may take to write what it has, and its peer to close.
+const RELAYED_PATIENCE: Duration = Duration::from_secs(32);
+
 /// Reads for one event: others have their turn, too.
 const READS: usize = 8;
 
@@ -32,7 +35,7 @@ impl Parting {
     /// Says that no more will come. `None` where nothing can get lost.
     pub(crate) fn begin(link: Arc<Link>, lingering: Lingering) -> Option<Self> {
         let domain = rustix::net::sockopt::socket_domain(&*link).ok()?;
-        if !matches!(domain, AddressFamily::INET | AddressFamily::INET6) {
+        if !link.relayed && !matches!(domain, AddressFamily::INET | AddressFamily::INET6) {
             return None;
         }
         rustix::net::shutdown(&*link, Shutdown::Write).ok()?;
@@ -62,8 +65,9 @@ impl AsFd for Link {
 impl Worker {
     pub(super) fn part(&mut self, parting: Parting) {
         if let Ok(token) = self.add_source(&*parting.link, Interest::READ) {
+            let patience = if parting.link.relayed { RELAYED_PATIENCE } else { PATIENCE };
             self.sources.insert(token, Source::Parting(parting));
-            self.expire_after(token, Some(PATIENCE));
+            self.expire_after(token, Some(patience));
         }
     }
 

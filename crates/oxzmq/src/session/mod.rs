@@ -49,6 +49,8 @@ pub(crate) enum Codec {
 /// The transport connection itself, shared by the two halves.
 pub(crate) struct Link {
     pub(crate) fd: OwnedFd,
+    /// There is TLS behind it, which has still to write what the descriptor has taken.
+    pub(crate) relayed: bool,
 }
 
 /// Why a connection ended.
@@ -254,8 +256,8 @@ impl Session {
     /// Puts a connection behind the queues and starts the traffic. `leftover` was read with the handshake; `hello`
     /// goes out before all else, and again on the next connection. Called by the I/O thread, after the peer is known
     /// to the socket.
-    pub(crate) fn install(self: &Arc<Self>, fd: OwnedFd, codec: Codec, hello: Option<Message>, leftover: Vec<u8>) {
-        let link = Arc::new(Link { fd });
+    pub(crate) fn install(self: &Arc<Self>, link: Link, codec: Codec, hello: Option<Message>, leftover: Vec<u8>) {
+        let link = Arc::new(link);
         {
             let mut tx = self.tx.lock();
             let mut rx = self.rx.lock();

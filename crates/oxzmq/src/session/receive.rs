@@ -244,12 +244,32 @@ impl Session {
         }
     }
 
+    /// The peer has closed the WebSocket: says so, too, and hangs up.
+    #[cold]
+    fn close_websocket(self: &Arc<Self>, payload: &[u8]) {
+        let link = {
+            let mut tx = self.tx.lock();
+            let Tx { encoder, out, .. } = &mut *tx;
+            if let Some(encoder) = encoder {
+                encoder.close(payload, out);
+            }
+            tx.link.clone()
+        };
+        self.flush();
+        if let Some(link) = link {
+            self.lost(&link, Lost::Closed);
+        }
+    }
+
     /// Answers PINGs: one PONG is enough for any number of them.
     fn answer(self: &Arc<Self>, controls: &[Control]) {
         let ping = controls.iter().rev().find_map(|control| match control {
             Control::Ping { ttl_deciseconds, context } => Some((*ttl_deciseconds, context)),
-            Control::Pong => None,
+            Control::Pong | Control::Close { .. } => None,
         });
+        if let Some(Control::Close { payload }) = controls.last() {
+            return self.close_websocket(payload);
+        }
         let Some((ttl_deciseconds, context)) = ping else { return };
         {
             let mut tx = self.tx.lock();

@@ -136,11 +136,12 @@ impl Deref for TestContext {
 pub enum Transport {
     Tcp,
     Ipc,
+    Ws,
     Inproc,
 }
 
-pub const TRANSPORTS: [Transport; 3] = [Transport::Tcp, Transport::Ipc, Transport::Inproc];
-pub const NETWORKS: [Transport; 2] = [Transport::Tcp, Transport::Ipc];
+pub const TRANSPORTS: [Transport; 4] = [Transport::Tcp, Transport::Ipc, Transport::Ws, Transport::Inproc];
+pub const NETWORKS: [Transport; 3] = [Transport::Tcp, Transport::Ipc, Transport::Ws];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -168,6 +169,10 @@ impl Place {
             Transport::Tcp => {
                 let (socket, address) = reserve_port();
                 Self { endpoint: format!("tcp://{address}"), _keep: Keep::Port(socket) }
+            }
+            Transport::Ws => {
+                let (socket, address) = reserve_port();
+                Self { endpoint: format!("ws://{address}/"), _keep: Keep::Port(socket) }
             }
             Transport::Ipc => {
                 let directory = TempDir::new();
@@ -215,6 +220,7 @@ impl Transport {
         match self {
             Self::Tcp => "tcp://127.0.0.1:*".to_owned(),
             Self::Ipc => "ipc://*".to_owned(),
+            Self::Ws => "ws://127.0.0.1:*".to_owned(),
             Self::Inproc => format!("inproc://wildcard-{}", unique()),
         }
     }
@@ -447,9 +453,10 @@ impl Random {
     }
 }
 
-/// The address behind a `tcp://` endpoint.
+/// The address behind a `tcp://` or `ws://` endpoint.
 pub fn address(endpoint: &str) -> SocketAddr {
-    endpoint.strip_prefix("tcp://").unwrap().parse().unwrap()
+    let (_, address) = endpoint.split_once("://").unwrap();
+    address.split('/').next().unwrap().parse().unwrap()
 }
 
 /// A plain TCP client of an endpoint.

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // every test file uses another part
 
+pub(crate) mod websocket;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
@@ -24,10 +26,19 @@ impl Target {
     }
 
     pub(crate) fn with(socket_type: SocketType, good: SocketType, set: impl FnOnce(&Socket)) -> Self {
+        Self::over(Transport::Tcp, socket_type, good, set)
+    }
+
+    pub(crate) fn over(
+        transport: Transport,
+        socket_type: SocketType,
+        good: SocketType,
+        set: impl FnOnce(&Socket),
+    ) -> Self {
         let context = TestContext::new();
         let socket = context.socket(socket_type);
         set(&socket);
-        let endpoint = socket.bind("tcp://127.0.0.1:*").unwrap();
+        let endpoint = socket.bind(&transport.wildcard()).unwrap();
         let good = context.socket(good);
         connect_and_wait(&good, &socket, &endpoint);
         let monitor = socket.monitor().unwrap();

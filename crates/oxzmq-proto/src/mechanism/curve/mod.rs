@@ -17,12 +17,14 @@ mod client;
 mod crypto;
 mod keys;
 mod server;
+mod stream;
 mod traffic;
 
 pub(super) use client::Client;
 use crypto::{Dryoc, KEY, MAC, NONCE, Primitives, SharedKey};
 pub use keys::{CurveClient, CurveServer, RandomSource, SecretKey};
 pub(super) use server::Server;
+pub(crate) use stream::Stream;
 pub(crate) use traffic::{MESSAGE_OVERHEAD, Opener, Sealer};
 use zeroize::Zeroizing;
 
