@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -48,6 +49,10 @@ const WORKERS_MAX: usize = 1024;
 const MASTER_FILES: u64 = 32;
 const FILES_PER_CHILD: u64 = 4;
 const WORKER_FILES: u64 = 32;
+/// Connections that are looked after before what they asked for goes to the workers, and before it is looked again which
+/// ones have something: as many as make the messages to workers worth a system call, and no more, because workers and clients
+/// would stand still meanwhile.
+const PORTION: usize = 16;
 
 /// A master and its workers on one machine, until Ctrl-C or SIGTERM.
 ///
@@ -309,8 +314,18 @@ impl StopSignals {
     }
 }
 
+/// On one or two processors, which workers and clients need as well, a single thread takes a third less time for a request:
+/// nobody has to be woken on another one. Of more processors the master takes half.
 fn runtime() -> Result<Runtime> {
-    Builder::new_multi_thread().enable_all().thread_name("master").build().map_err(no_runtime)
+    let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let mut builder = if processors <= 2 {
+        Builder::new_current_thread()
+    } else {
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(processors / 2).thread_name("master");
+        builder
+    };
+    builder.max_io_events_per_tick(PORTION).enable_all().build().map_err(no_runtime)
 }
 
 fn no_runtime(source: io::Error) -> Error {
