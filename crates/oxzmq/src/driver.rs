@@ -55,6 +55,7 @@ impl Driver {
             let what = "only a socket with a network endpoint, for which no thread waits, can be driven by its owner";
             return Err(Error::new(ErrorKind::InvalidState, what));
         }
+        core.set_driven(true);
         Ok(Self { core })
     }
 
@@ -83,6 +84,7 @@ impl AsRawFd for Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
+        self.core.set_driven(false);
         self.core.end_lead_for_poller(self.net(), false);
     }
 }

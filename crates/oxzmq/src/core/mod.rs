@@ -72,6 +72,8 @@ pub(crate) struct Core {
     /// The owner has promised to flush; see [`Socket::set_gathering`](crate::Socket::set_gathering). A hint: a message
     /// sent while it changes is written at once or with the next flush.
     gathers: AtomicBool,
+    /// An event loop drives the connections. A hint: whoever does not know it yet waits some microseconds too long.
+    driven: AtomicBool,
     pub(crate) endpoints: Mutex<Endpoints>,
     monitor: Mutex<Option<monitor::Sender>>,
 }
@@ -223,6 +225,7 @@ impl Core {
             idle_clock: AtomicU64::new(0),
             last_burst: AtomicU64::new(0),
             gathers: AtomicBool::new(false),
+            driven: AtomicBool::new(false),
             endpoints: Mutex::new(Endpoints::default()),
             monitor: Mutex::new(None),
         }))

@@ -269,6 +269,14 @@ impl Core {
         Some(net)
     }
 
+    pub(crate) fn set_driven(&self, driven: bool) {
+        self.driven.store(driven, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_driven(&self) -> bool {
+        self.driven.load(Ordering::Relaxed)
+    }
+
     /// Drives what is ready, without waiting: the turn of a [`Driver`](crate::Driver), which leads as a poller does. False
     /// when nothing was.
     pub(crate) fn drive_now(self: &Arc<Self>, net: &Net) -> bool {
