@@ -4,8 +4,9 @@
 #   compare.sh [ROUNDS [SECONDS]]      5 rounds of 4 seconds unless told
 #
 # All candidates run at the same time and take turns round by round, so that a noisy machine is noisy for all
-# of them. Printed are medians of requests per second (64 connections, keep-alive, wrk with one thread), and
-# the ratio to Mongrel2's from figures of the same round. Ends with an exit code other than 0 if one worker is not 1.3
+# of them. Printed are medians of requests per second (64 connections, keep-alive, wrk with one thread), the ratio to
+# Mongrel2's from figures of the same round, and the processor time that all of a candidate's processes took for a
+# request: on a machine where wrk has not a processor of its own, that is what decides. Ends with an exit code other than 0 if one worker is not 1.3
 # times as fast as Mongrel2 at 1 KiB, 1.5 times at 100 KiB, and faster than nginx before nginx, or if two workers are
 # slower than one by more than what the figures vary by anyway (3 in 100). Needs Debian's wrk, nginx-light, mongrel2-core,
 # libzmq3-dev and gcc. OXZMQ names the binary; without it, it is built.
@@ -42,8 +43,8 @@ head -c 102400 /dev/urandom >site/100k.bin
 base=$((20000 + $$ % 20000)) # ports, six in a row
 
 # One of our workers, and two.
-"$OXZMQ" serve site --port $base --workers 1 --quiet 2>run/oxzmq1 & pids+=($!)
-"$OXZMQ" serve site --port $((base + 1)) --workers 2 --quiet 2>run/oxzmq2 & pids+=($!)
+"$OXZMQ" serve site --port $base --workers 1 --quiet 2>run/oxzmq1 & pids+=($!) leaders[0]=$!
+"$OXZMQ" serve site --port $((base + 1)) --workers 2 --quiet 2>run/oxzmq2 & pids+=($!) leaders[1]=$!
 
 gcc -O2 -o handler "$here/mongrel2_handler.c" -lzmq
 cat >mongrel2.conf <<END
@@ -57,7 +58,7 @@ servers = [main]
 END
 m2sh load -config mongrel2.conf -db mongrel2.sqlite >/dev/null
 (cd "$scratch" && exec mongrel2 mongrel2.sqlite bench >run/mongrel2 2>&1) & pids+=($!)
-./handler tcp://127.0.0.1:$((base + 4)) tcp://127.0.0.1:$((base + 5)) site/1k.bin site/100k.bin & pids+=($!)
+./handler tcp://127.0.0.1:$((base + 4)) tcp://127.0.0.1:$((base + 5)) site/1k.bin site/100k.bin & pids+=($!) handler=$!
 
 nginx_conf() { # NAME LISTEN LOCATION
     cat >"$1.conf" <<END
@@ -71,7 +72,7 @@ http {
     server { listen $2; location / { $3 } }
 }
 END
-    nginx -c "$scratch/$1.conf" -p "$scratch" 2>/dev/null & pids+=($!)
+    nginx -c "$scratch/$1.conf" -p "$scratch" 2>/dev/null & pids+=($!) leaders[3]="${leaders[3]:-} $!"
 }
 nginx_conf behind "unix:$scratch/run/behind.sock" "root $scratch/site;"
 nginx_conf front "127.0.0.1:$((base + 3))" \
@@ -88,10 +89,24 @@ for candidate in 0 1 2 3; do
     done
 done
 
-measure() { # CANDIDATE FILE
+leaders[2]="$(cat run/mongrel2.pid) $handler"
+
+# Processor time of a candidate's processes and their children so far, in hundredths of a second.
+spent() { # CANDIDATE
+    local pid all=
+    for pid in ${leaders[$1]}; do all="$all $pid $(cat /proc/$pid/task/*/children)"; done
+    for pid in $all; do sed 's/.*) //' /proc/$pid/stat; done | awk '{ ticks += $12 + $13 } END { print ticks }'
+}
+
+measure() { # CANDIDATE FILE: requests per second, and microseconds for each
+    local before after
+    before=$(spent $1)
     wrk -t1 -c64 -d"${seconds}s" "http://127.0.0.1:$((base + $1))/$2.bin" >out
     if grep -qE 'Non-2xx|Socket errors' out; then echo "${names[$1]}:" >&2; cat out >&2; fi
-    sed -n 's/^Requests\/sec: *//p' out
+    after=$(spent $1)
+    awk -v ticks=$((after - before)) -v hertz=$(getconf CLK_TCK) '
+        / requests in / { requests = $1 } /^Requests\/sec:/ { rate = $2 }
+        END { print rate, (requests > 0 ? ticks / hertz * 1e6 / requests : 0) }' out
 }
 for round in $(seq "$rounds"); do
     for file in 1k 100k; do
@@ -102,7 +117,7 @@ for round in $(seq "$rounds"); do
 done
 
 awk -v n="$rounds" '
-    { figure[$1, $2, $3] = $4 }
+    { figure[$1, $2, $3] = $4; cost[$1, $2, $3] = $5 }
     function median(list, count,    i, j, swap) {
         for (i = 1; i < count; i++) for (j = i + 1; j <= count; j++)
             if (list[i] > list[j]) { swap = list[i]; list[i] = list[j]; list[j] = swap }
@@ -110,7 +125,7 @@ awk -v n="$rounds" '
     }
     END {
         split("oxzmq, 1 worker|oxzmq, 2 workers|Mongrel2 + C handler|nginx before nginx", name, "|")
-        printf "%-22s %12s %14s %12s %14s\n", "", "1 KiB req/s", "to Mongrel2", "100 KiB", "to Mongrel2"
+        printf "%-22s %12s %12s %9s %14s %12s %9s\n", "", "1 KiB req/s", "to Mongrel2", "us each", "100 KiB req/s", "to Mongrel2", "us each"
         for (c = 0; c < 4; c++) {
             printf "%-22s", name[c + 1]
             for (f = 1; f <= 2; f++) {
@@ -118,8 +133,9 @@ awk -v n="$rounds" '
                 for (r = 1; r <= n; r++) {
                     rate[r] = figure[file, c, r]
                     ratio[r] = figure[file, 2, r] > 0 ? rate[r] / figure[file, 2, r] : 0
+                    each[r] = cost[file, c, r]
                 }
-                printf " %12.0f %13.2fx", median(rate, n), median(ratio, n)
+                printf f == 1 ? " %12.0f %11.2fx %9.1f" : " %14.0f %11.2fx %9.1f", median(rate, n), median(ratio, n), median(each, n)
             }
             print ""
         }

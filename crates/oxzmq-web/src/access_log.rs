@@ -11,11 +11,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 
-use hyper::HeaderMap;
+use hyper::Request;
 use hyper::header::{HeaderName, REFERER, USER_AGENT};
 use tokio::sync::oneshot;
 
 use crate::http::half::Debt;
+use crate::http::version_name;
 use crate::pool::Source;
 use crate::stats::Stats;
 use crate::system;
@@ -96,9 +97,14 @@ impl Entry {
         Self { log, stats, began: Instant::now(), line, _debt: debt }
     }
 
-    /// Takes note of what the format has of the request's headers.
-    pub(crate) fn note(&mut self, headers: &HeaderMap) {
-        if self.log.as_ref().is_some_and(|log| log.format.has_headers()) {
+    /// Takes note of what a line has of the request, if one is to be written.
+    pub(crate) fn note<B>(&mut self, request: &Request<B>) {
+        let Some(log) = &self.log else { return };
+        self.line.method = request.method().to_string();
+        self.line.target = request.uri().to_string();
+        self.line.version = version_name(request.version());
+        if log.format.has_headers() {
+            let headers = request.headers();
             let text = |name: HeaderName| {
                 let octets = headers.get(name).map(|value| &value.as_bytes()[..value.len().min(TEXT_MAX)]);
                 octets.map(|octets| String::from_utf8_lossy(octets).into_owned()).unwrap_or_default()

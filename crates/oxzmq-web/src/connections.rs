@@ -172,8 +172,8 @@ async fn one<S: AsyncRead + AsyncWrite + Unpin>(
     let refused = Arc::clone(&site);
     let stream = Half::new(stream, debts.clone(), waits.half_closed);
     let service = service_fn(move |request| {
-        let (site, debt) = (Arc::clone(&site), debts.begin());
-        async move { site.answer(client, secure, request, Some(debt)).await }
+        let debt = debts.begin();
+        Arc::clone(&site).answer(client, secure, request, Some(debt))
     });
     // Not `pipeline_flush`: it lifts the bound on what is buffered for a client that reads slowly.
     let connection = http1::Builder::new()
@@ -211,8 +211,9 @@ async fn two<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let streams = Streams::new();
     let begun = streams.clone();
     let service = service_fn(move |request| {
-        let (site, stream) = (Arc::clone(&site), begun.begin());
-        async move { site.answer(client, true, request, None).await.map(|answer| answer.map(|body| stream.watch(body))) }
+        let stream = begun.begin();
+        let answer = Arc::clone(&site).answer(client, true, request, None);
+        async move { answer.await.map(|answer| answer.map(|body| stream.watch(body))) }
     });
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())

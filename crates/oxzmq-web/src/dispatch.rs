@@ -4,6 +4,7 @@
 //! of its own: a connection has one request at a time, which makes one submission, one cancellation, and no
 //! more commands and pieces of content than fit the window of credit; and connections are bounded.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +12,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use oxzmq::{ErrorKind, EventKind, Message, Monitor, Socket};
+use oxzmq::{Driver, ErrorKind, EventKind, Message, Monitor, Socket};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Sleep;
 
@@ -25,6 +28,8 @@ const PROBE: Duration = Duration::from_millis(50);
 const SOON: Duration = Duration::from_millis(50);
 /// Commands and messages handled before the other kind gets its turn.
 const BATCH: usize = 64;
+/// Looks at the workers' connections before others get their turn.
+const ROUNDS: usize = 4;
 /// Messages handled at once when a worker is lost, to get at what it sent last.
 const LAST_WORDS: usize = 4096;
 /// How long workers may take to say good-bye.
@@ -191,6 +196,8 @@ pub(crate) enum Stage {
 /// The task's state.
 pub(crate) struct Dispatcher {
     router: Arc<Socket>,
+    /// The workers' connections: this task does their input and output, so nobody has to wake it for a message.
+    driver: AsyncFd<Driver>,
     monitor: Monitor,
     pool: Pool<Waiting>,
     commands: mpsc::UnboundedReceiver<Command>,
@@ -205,31 +212,35 @@ pub(crate) struct Dispatcher {
     _handle: Handle,
 }
 
-/// Makes the task and its handle. News of workers go to `news`.
+/// Makes the task and its handle. News of workers go to `news`. The router is bound, and a runtime entered.
+///
+/// # Errors
+/// What the library says of a socket that cannot be driven, or the system of a descriptor that cannot be watched.
 pub(crate) fn new(
     router: Arc<Socket>,
     monitor: Monitor,
     limits: Limits,
     stage: watch::Receiver<Stage>,
     news: mpsc::UnboundedSender<News>,
-) -> (Dispatcher, Handle) {
+) -> io::Result<(Dispatcher, Handle)> {
+    router.set_gathering(true); // what is sent is written by `flush`
+    let driver = watched(Driver::new(&router)?)?;
     let (sender, commands) = mpsc::unbounded_channel();
     let handle = Handle { commands: sender, tickets: Arc::default() };
     let pool = Pool::new(limits, system::random());
-    (
-        Dispatcher {
-            router,
-            monitor,
-            pool,
-            commands,
-            stage,
-            news,
-            probes: 0,
-            alarm: Alarm::default(),
-            _handle: handle.clone(),
-        },
-        handle,
-    )
+    let dispatcher = Dispatcher {
+        router,
+        driver,
+        monitor,
+        pool,
+        commands,
+        stage,
+        news,
+        probes: 0,
+        alarm: Alarm::default(),
+        _handle: handle.clone(),
+    };
+    Ok((dispatcher, handle))
 }
 
 impl Dispatcher {
@@ -238,7 +249,7 @@ impl Dispatcher {
         let mut batch = Vec::with_capacity(BATCH);
         let mut deadline = None;
         loop {
-            let Self { router, monitor, commands, stage, alarm, .. } = &mut self;
+            let Self { router, driver, monitor, commands, stage, alarm, .. } = &mut self;
             tokio::select! {
                 _ = commands.recv_many(&mut batch, BATCH) => {
                     for command in batch.drain(..) {
@@ -249,6 +260,7 @@ impl Dispatcher {
                     self.handle(message?, Instant::now());
                     self.receive_waiting(BATCH)?;
                 }
+                () = readable(driver) => self.drive()?,
                 event = monitor.recv_async() => self.event(event?.kind),
                 () = alarm.ring() => self.tick(),
                 changed = stage.changed(), if deadline.is_none() => {
@@ -275,6 +287,19 @@ impl Dispatcher {
             Command::Cancel(ticket) => self.pool.cancel(ticket),
             Command::Look(viewer) => drop(viewer.send(self.pool.snapshot(now))),
         }
+    }
+
+    /// Reads what workers have sent, and handles it.
+    fn drive(&mut self) -> oxzmq::Result<()> {
+        for _ in 0..ROUNDS {
+            let drive = |driver: &Driver| if driver.drive() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) };
+            let found = self.driver.try_io(Interest::READABLE, drive).is_ok();
+            self.receive_waiting(BATCH)?;
+            if !found {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Handles messages that are here already, so many at most.
@@ -363,10 +388,24 @@ impl Dispatcher {
                 self.pool.unreachable(&worker, why, Instant::now());
             }
         }
+        self.router.flush();
         while let Some(news) = self.pool.poll_news() {
             let _ = self.news.send(news);
         }
         Ok(())
+    }
+}
+
+/// Has the runtime watch the workers' connections.
+#[allow(deprecated, reason = "a driver has one descriptor for as long as it lives, and keeps it open")]
+fn watched(driver: Driver) -> io::Result<AsyncFd<Driver>> {
+    AsyncFd::with_interest(driver, Interest::READABLE)
+}
+
+/// Waits until workers' connections have something.
+async fn readable(driver: &AsyncFd<Driver>) {
+    if driver.readable().await.is_err() {
+        std::future::pending().await // the runtime is about to end, and this task with it
     }
 }
 

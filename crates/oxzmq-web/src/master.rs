@@ -160,7 +160,8 @@ impl Master {
         let (stage, stages) = watch::channel(Stage::Serving);
         let monitor = self.router.monitor()?;
         let (dispatcher, handle) =
-            dispatch::new(Arc::clone(&self.router), monitor, self.config.limits, stages.clone(), news);
+            dispatch::new(Arc::clone(&self.router), monitor, self.config.limits, stages.clone(), news)
+                .map_err(system("cannot talk to workers"))?;
         let mut dispatcher = tokio::spawn(dispatcher.run());
         let guard = self.config.security.as_ref().map(|(_, allowed)| guard(allowed.clone(), Arc::clone(&self.router)));
         let guard = guard.map(tokio::spawn);

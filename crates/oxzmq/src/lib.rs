@@ -42,6 +42,7 @@ mod context;
 mod core;
 pub mod curve;
 mod datagrams;
+mod driver;
 mod endpoint;
 mod endpoints;
 pub mod error;
@@ -76,6 +77,7 @@ mod websocket;
 
 pub use asynch::{MessageSink, MessageStream, RecvFuture, SendFuture};
 pub use context::{Context, ContextBuilder, DEFAULT_MAX_HANDSHAKES, DEFAULT_MAX_SOCKETS, MAX_IO_THREADS};
+pub use driver::Driver;
 pub use error::{Error, ErrorKind, Result, SendError};
 pub use event_fd::EventFd;
 pub use monitor::{Event, EventKind, MONITOR_CAPACITY, Monitor};

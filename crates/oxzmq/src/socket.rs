@@ -339,6 +339,27 @@ impl Socket {
         self.core.readiness(Want { recv: true, send: true }, None).map(Readiness::new)
     }
 
+    // ---- when messages are written ---------------------------------------------------------------------
+
+    /// Lets messages gather: they are not written as they are sent, but together, at [`Socket::flush`], when this
+    /// socket is asked for a message and there is none, or when they are 128 KiB. For loops that answer one message
+    /// after the other and would pay for a system call, and for waking the other end, each time. Off by default: then the
+    /// socket decides by itself, and looks after what it has left to write.
+    ///
+    /// Whoever turns this on has to come back: **what was sent stays where it is until one of these happens.** Turning
+    /// it off writes what there is.
+    pub fn set_gathering(&self, on: bool) {
+        self.core.set_gathering(on);
+        if !on {
+            self.flush();
+        }
+    }
+
+    /// Writes what has gathered, as far as the connections take it at once; the I/O thread writes the rest.
+    pub fn flush(&self) {
+        self.core.flush();
+    }
+
     // ---- the rest --------------------------------------------------------------------------------------
 
     /// Reports what happens to the socket's connections. A second monitor replaces the first.

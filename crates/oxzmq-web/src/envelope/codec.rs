@@ -265,6 +265,10 @@ impl Frames {
     fn text(&mut self) -> Result<String, Malformed> {
         let frame = self.next()?;
         let cut = &frame[..frame.len().min(TEXT_MAX)];
+        // Mostly a media type.
+        if cut.iter().all(|octet| (b' '..=b'~').contains(octet)) {
+            return Ok(String::from_utf8_lossy(cut).into_owned());
+        }
         Ok(String::from_utf8_lossy(cut).chars().map(|c| if c.is_control() { ' ' } else { c }).collect())
     }
 

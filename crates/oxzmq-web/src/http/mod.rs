@@ -20,13 +20,14 @@ pub(crate) mod stall;
 pub(crate) mod streams;
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use hyper::header::{CONNECTION, CONTENT_RANGE, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode, Version as HttpVersion};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version as HttpVersion};
 
 use crate::access_log::{AccessLog, Entry, Line};
 use crate::dispatch::{Answer, Handle};
@@ -59,8 +60,25 @@ pub(crate) struct Site {
     pub(crate) closing: AtomicBool,
 }
 
+/// The target of a request, as far as an answer may name it.
+pub(crate) struct Target {
+    /// Decoded.
+    path: Bytes,
+    query: Option<Box<str>>,
+}
+
+/// What a request asks for.
+enum Asked {
+    /// A file, whatever its state.
+    File(Target, Order),
+    /// The same, on conditions that are in the headers.
+    Conditional(Target, Order, Box<HeaderMap>),
+    /// What the handler of this number makes of it.
+    Handler(usize, Box<Request<()>>),
+}
+
 /// As requests and logs write it.
-fn version_name(version: HttpVersion) -> &'static str {
+pub(crate) fn version_name(version: HttpVersion) -> &'static str {
     match version {
         HttpVersion::HTTP_10 => "HTTP/1.0",
         HttpVersion::HTTP_2 => "HTTP/2.0",
@@ -80,24 +98,49 @@ fn inside(path: &[u8], host: Option<String>) -> Early<Bytes> {
 
 impl Site {
     /// Answers one request. Never fails: whatever is wrong becomes a response.
-    pub(crate) async fn answer<B>(
-        &self,
+    ///
+    /// What a plain request asks for is found out at once, before anything is waited for, and its head dropped: its
+    /// headers are pieces of the connection's buffer, which could not be used again meanwhile. The body stays as long
+    /// as ever, because the connection takes its end for a sign that nobody wants what comes of it.
+    pub(crate) fn answer<B>(
+        self: Arc<Self>,
         client: SocketAddr,
         secure: bool,
         request: Request<B>,
         debt: Option<Debt>,
-    ) -> Result<Response<Body>, Infallible>
+    ) -> impl Future<Output = Result<Response<Body>, Infallible>>
     where
         B: hyper::body::Body<Data = Bytes>,
     {
-        let version = request.version();
-        let mut response = self.response(client, secure, request, debt).await;
-        if version == HttpVersion::HTTP_2 {
-            response.headers_mut().remove(CONNECTION); // it has none (RFC 9113, section 8.2.2)
-        } else if self.closing.load(Ordering::Relaxed) {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        let (version, head_only) = (request.version(), *request.method() == Method::HEAD);
+        let mut entry = Entry::new(self.log.clone(), Arc::clone(&self.stats), Line::begin(client), debt);
+        entry.note(&request);
+        let (head, body) = request.into_parts();
+        let asked = self.asked(Request::from_parts(head, ()));
+        async move {
+            let mut response = match asked {
+                Ok(Asked::File(target, order)) => {
+                    let reply = self.file(&target, order, &mut entry).await;
+                    reply.unwrap_or_else(|early| *early).into_response(entry, head_only)
+                }
+                // Boxed, so that what is seldom needed is not moved about with every request.
+                Ok(Asked::Conditional(target, order, headers)) => {
+                    let reply = Box::pin(self.conditional(&headers, &target, order, &mut entry)).await;
+                    reply.unwrap_or_else(|early| *early).into_response(entry, head_only)
+                }
+                Ok(Asked::Handler(gate, request)) => {
+                    let request = request.map(|()| body);
+                    Box::pin(relay::relay(&self.gates[gate], client, secure, request, entry)).await
+                }
+                Err(early) => early.into_response(entry, head_only),
+            };
+            if version == HttpVersion::HTTP_2 {
+                response.headers_mut().remove(CONNECTION); // it has none (RFC 9113, section 8.2.2)
+            } else if self.closing.load(Ordering::Relaxed) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
         }
-        Ok(response)
     }
 
     /// From now on each answer is the last on its connection.
@@ -119,48 +162,34 @@ impl Site {
         drop(Entry::new(self.log.clone(), Arc::clone(&self.stats), line, None));
     }
 
-    async fn response<B>(
-        &self,
-        client: SocketAddr,
-        secure: bool,
-        request: Request<B>,
-        debt: Option<Debt>,
-    ) -> Response<Body>
-    where
-        B: hyper::body::Body<Data = Bytes>,
-    {
-        let line = Line {
-            method: request.method().to_string(),
-            target: request.uri().to_string(),
-            version: version_name(request.version()),
-            ..Line::begin(client)
-        };
-        let mut entry = Entry::new(self.log.clone(), Arc::clone(&self.stats), line, debt);
-        entry.note(request.headers());
-        if let Some(gate) = self.gates.iter().find(|gate| gate.route.fits(request.uri().path())) {
-            return relay::relay(gate, client, secure, request, entry).await;
+    /// What a request asks for, or the answer that needs nobody else.
+    fn asked(&self, request: Request<()>) -> Early<Asked> {
+        if let Some(gate) = self.gates.iter().position(|gate| gate.route.fits(request.uri().path())) {
+            return Ok(Asked::Handler(gate, Box::new(request)));
         }
-        let reply = self.reply(&request, &mut entry).await.unwrap_or_else(|early| *early);
-        reply.into_response(entry, request.method() == Method::HEAD)
-    }
-
-    async fn reply<B>(&self, request: &Request<B>, entry: &mut Entry) -> Early<Reply> {
-        check::head(request)?;
+        check::head(&request)?;
         check::method(request.method())?;
         let path = path::decode(request.uri().path()).map_err(|refused| match refused {
             Refused::TooLong => Reply::page(StatusCode::URI_TOO_LONG, "The path is longer than that of any file."),
             Refused::Nonsense(what) => Reply::page(StatusCode::BAD_REQUEST, &format!("This is no path: {what}.")),
         })?;
-        let path = if self.by_host { inside(&path, host::directory(request))? } else { path };
+        let target = Target { path: path.clone(), query: request.uri().query().map(Into::into) };
+        let path = if self.by_host { inside(&path, host::directory(&request))? } else { path };
         let accepts = negotiate::accepted(request.headers());
         let order = Order { head_only: *request.method() == Method::HEAD, accepts, ..Order::whole(path) };
-        if conditional::is_conditional(request.headers()) {
-            return self.conditional(request, order, entry).await;
-        }
-        let answer = self.fetch(order.clone(), entry).await?;
+        Ok(if conditional::is_conditional(request.headers()) {
+            Asked::Conditional(target, order, Box::new(request.into_parts().0.headers))
+        } else {
+            Asked::File(target, order)
+        })
+    }
+
+    async fn file(&self, target: &Target, order: Order, entry: &mut Entry) -> Early<Reply> {
+        let head_only = order.head_only;
+        let answer = self.fetch(order, entry).await?;
         Ok(match answer.head.status {
-            Status::File => Reply::file(answer, order.head_only),
-            _ => without_file(&answer.head, request.uri()),
+            Status::File => Reply::file(answer, head_only),
+            _ => without_file(&answer.head, target),
         })
     }
 
@@ -178,13 +207,12 @@ impl Site {
     }
 
     /// The facts first, then what the preconditions and the range leave of the content.
-    async fn conditional<B>(&self, request: &Request<B>, order: Order, entry: &mut Entry) -> Early<Reply> {
-        let headers = request.headers();
+    async fn conditional(&self, headers: &HeaderMap, target: &Target, order: Order, entry: &mut Entry) -> Early<Reply> {
         for _ in 0..CHANGE_TRIES {
             let facts = self.fetch(Order { head_only: true, ..order.clone() }, entry).await?;
             let head = &facts.head;
             if head.status != Status::File {
-                return Ok(without_file(head, request.uri()));
+                return Ok(without_file(head, target));
             }
             match conditional::evaluate(headers, head) {
                 Verdict::Proceed => {}

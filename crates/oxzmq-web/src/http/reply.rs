@@ -5,7 +5,7 @@ use hyper::header::{
     ACCEPT_RANGES, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName,
     HeaderValue, LAST_MODIFIED, LOCATION, RETRY_AFTER, SERVER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use hyper::{HeaderMap, Response, StatusCode, Uri};
+use hyper::{HeaderMap, Response, StatusCode};
 
 use crate::access_log::Entry;
 use crate::dispatch::{Answer, Rest};
@@ -16,7 +16,7 @@ use crate::pool::Failure;
 use super::body::{Body, FileBody};
 use super::multipart::Parts;
 use super::range::Range;
-use super::{conditional, pages, path};
+use super::{Target, conditional, pages, path};
 
 /// A response whose body is still without its line in the log.
 pub(super) struct Reply {
@@ -39,12 +39,11 @@ enum Content {
 }
 
 /// The answer when there is no file to send.
-pub(super) fn without_file(head: &Head, target: &Uri) -> Reply {
+pub(super) fn without_file(head: &Head, target: &Target) -> Reply {
     match head.status {
         Status::Directory => {
-            // It has been decoded before, or there would be no answer.
-            let mut location = path::encode(&path::decode(target.path()).unwrap_or_default()) + "/";
-            if let Some(query) = target.query() {
+            let mut location = path::encode(&target.path) + "/";
+            if let Some(query) = &target.query {
                 location = location + "?" + query;
             }
             Reply::page(StatusCode::MOVED_PERMANENTLY, "This is a directory: its path ends in a slash.")

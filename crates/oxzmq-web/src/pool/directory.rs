@@ -1,11 +1,12 @@
 //! The workers: who they are, when they were last heard of, and who is free.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::numbers::{ByNumber, Numbers};
 use crate::envelope::Introduction;
 use crate::stats::Histogram;
 
@@ -25,7 +26,7 @@ pub(super) struct Worker {
     pub(super) failed: u64,
     pub(super) octets: u64,
     /// Ids of the orders it has.
-    pub(super) in_hand: HashSet<u64>,
+    pub(super) in_hand: Numbers,
     /// Turn at which it was used last.
     last_used: u64,
     pub(super) last_heard: Instant,
@@ -50,7 +51,7 @@ fn pulse_pause(interval: Duration) -> Duration {
 /// Everyone who is here.
 #[derive(Default)]
 pub(super) struct Directory {
-    workers: HashMap<WorkerNo, Worker>,
+    workers: ByNumber<Worker>,
     by_identity: HashMap<Bytes, WorkerNo>,
     /// Exactly the workers that are free, the one to use next first: by requests in hand, then by turn of
     /// last use.
@@ -74,7 +75,7 @@ impl Directory {
             failed: 0,
             octets: 0,
             slots: usize::try_from(who.slots).unwrap_or(usize::MAX),
-            in_hand: HashSet::new(),
+            in_hand: Numbers::default(),
             last_used: 0,
             last_heard: now,
             last_pulse: now,

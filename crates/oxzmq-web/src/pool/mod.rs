@@ -17,6 +17,7 @@
 mod attempts;
 mod differences;
 mod directory;
+mod numbers;
 mod request;
 mod snapshot;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use bytes::Bytes;
 use crate::envelope::{Head, Order, ToMaster, ToWorker};
 use differences::Differences;
 use directory::{Directory, WorkerNo};
+use numbers::ByNumber;
 use request::{Request, State};
 pub use snapshot::{Snapshot, WorkerView};
 
@@ -153,12 +155,12 @@ pub enum News {
 pub struct Pool<C> {
     limits: Limits,
     workers: Directory,
-    requests: HashMap<Ticket, Request<C>>,
+    requests: ByNumber<Request<C>>,
     /// Requests in state [`State::Queued`], longest wait first.
     queue: VecDeque<Ticket>,
     /// Every order that a worker has in hand, by the id that the worker knows. The ticket is absent once
     /// nobody waits for it any more: the slot stays taken until the worker is rid of it.
-    attempts: HashMap<u64, (WorkerNo, Option<Ticket>)>,
+    attempts: ByNumber<(WorkerNo, Option<Ticket>)>,
     next_id: u64,
     quarantine: HashMap<Bytes, Instant>,
     differences: Differences,
@@ -174,9 +176,9 @@ impl<C: Client> Pool<C> {
         Self {
             limits,
             workers: Directory::default(),
-            requests: HashMap::new(),
+            requests: ByNumber::default(),
             queue: VecDeque::new(),
-            attempts: HashMap::new(),
+            attempts: ByNumber::default(),
             next_id: first_id,
             quarantine: HashMap::new(),
             differences: Differences::default(),

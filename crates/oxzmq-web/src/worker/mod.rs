@@ -79,6 +79,7 @@ impl Stopper {
             // The master answers with STOP, which wakes the worker. Without a master the worker looks at
             // the flag once a second.
             let _ = socket.try_send(ToMaster::Draining.encode());
+            socket.flush(); // its own thread may be waiting already
         }
         self.0.stopped.notify_all();
     }

@@ -22,6 +22,9 @@ const PIECE: u64 = 128 * 1024;
 const TICK: Duration = Duration::from_secs(1);
 /// How long a master may take to answer READY.
 const WELCOME_WAIT: Duration = Duration::from_secs(3);
+/// Answers that are written together, and how long the first may wait for the others.
+const PORTION: u32 = 8;
+const GATHER: Duration = Duration::from_micros(200);
 /// How long the last words may take.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -67,6 +70,9 @@ pub(super) struct Session<'a> {
     interval: Option<Duration>,
     last_heard: Instant,
     last_sent: Instant,
+    /// Messages that gather, and since when.
+    gathered: u32,
+    gathers_since: Instant,
     stopping: bool,
 }
 
@@ -78,6 +84,8 @@ impl<'a> Session<'a> {
         socket.set_security(worker.config.security.clone())?;
         // Without a connection nothing is queued: what was meant for a lost master is of no use to the next.
         socket.set_immediate(true)?;
+        // Answers to requests that came together are written together.
+        socket.set_gathering(true);
         socket.set_reconnect_interval(Some(Duration::from_millis(100)))?;
         socket.set_reconnect_interval_max(Duration::from_secs(2))?;
         socket.set_max_message_size(Some(PATH_MAX as u64 * 2))?;
@@ -94,6 +102,8 @@ impl<'a> Session<'a> {
             interval: None,
             last_heard: now,
             last_sent: now,
+            gathered: 0,
+            gathers_since: now,
             stopping: false,
         })
     }
@@ -323,10 +333,24 @@ impl<'a> Session<'a> {
         match self.socket.send_deadline(message.encode(), now + patience) {
             Ok(()) => {
                 self.last_sent = now;
+                self.sent(now);
                 Ok(())
             }
             Err(error) if error.kind() == ErrorKind::TimedOut => self.again("the connection was lost"),
             Err(error) => Err(Stop::Error(Error::Socket(error.into()))),
+        }
+    }
+
+    /// What has gathered is written when there is nothing more to answer, which the socket sees to; but others work
+    /// meanwhile if it comes to them in portions, and nobody is to wait for a slow disk.
+    fn sent(&mut self, now: Instant) {
+        if self.gathered == 0 {
+            self.gathers_since = now;
+        }
+        self.gathered += 1;
+        if self.gathered >= PORTION || now.duration_since(self.gathers_since) >= GATHER {
+            self.socket.flush();
+            self.gathered = 0;
         }
     }
 
@@ -338,6 +362,7 @@ impl<'a> Session<'a> {
     fn leave(&mut self) -> Step {
         let _ = self.socket.set_linger(Some(LINGER));
         let _ = self.socket.try_send(ToMaster::Bye.encode());
+        self.socket.flush();
         if self.worker.config.stay && !self.worker.is_stopped() {
             return self.again("the master has stopped");
         }

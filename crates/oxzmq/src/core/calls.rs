@@ -335,6 +335,24 @@ impl Core {
         self.last_burst.store(clock(), Ordering::Relaxed);
     }
 
+    /// Writes what has gathered.
+    pub(crate) fn flush(&self) {
+        while let Some(work) = {
+            let mut state = self.state.lock();
+            state.take_work()
+        } {
+            self.run_work(work);
+        }
+    }
+
+    pub(crate) fn set_gathering(&self, on: bool) {
+        self.gathers.store(on, Ordering::Relaxed);
+    }
+
+    pub(crate) fn gathers(&self) -> bool {
+        self.gathers.load(Ordering::Relaxed)
+    }
+
     /// Runs the wake-ups of a call, and keeps the clock of the time between such calls.
     fn run_burst(&self, wakes: Wakes) {
         let idle = clock().saturating_sub(self.last_burst.load(Ordering::Relaxed));

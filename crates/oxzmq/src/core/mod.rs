@@ -69,6 +69,11 @@ pub(crate) struct Core {
     /// messages, however long the writing takes. Both are hints; any value is correct.
     idle_clock: AtomicU64,
     last_burst: AtomicU64,
+    /// The owner has promised to flush; see [`Socket::set_gathering`](crate::Socket::set_gathering). A hint: a message
+    /// sent while it changes is written at once or with the next flush.
+    gathers: AtomicBool,
+    /// An event loop drives the connections. A hint: whoever does not know it yet waits some microseconds too long.
+    driven: AtomicBool,
     pub(crate) endpoints: Mutex<Endpoints>,
     monitor: Mutex<Option<monitor::Sender>>,
 }
@@ -221,6 +226,8 @@ impl Core {
             leader_awake: AtomicBool::new(true),
             idle_clock: AtomicU64::new(0),
             last_burst: AtomicU64::new(0),
+            gathers: AtomicBool::new(false),
+            driven: AtomicBool::new(false),
             endpoints: Mutex::new(Endpoints::default()),
             monitor: Mutex::new(None),
         }))
@@ -372,6 +379,12 @@ impl State {
         deferred.iter().for_each(|&(id, _)| self.peers.fetch(id));
         let work = Work { wakes: self.peers.take_wakes(), deferred };
         (!work.wakes.is_empty() || !work.deferred.is_empty()).then_some(work)
+    }
+
+    fn defer(&mut self, id: PeerId, session: Arc<Session>) {
+        if !self.deferred.iter().any(|&(known, _)| known == id) {
+            self.deferred.push((id, session));
+        }
     }
 
     /// The error of a wait that a signal has ended, for sockets that want to know.

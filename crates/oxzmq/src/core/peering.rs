@@ -29,8 +29,14 @@ impl Core {
             return;
         }
         state.peers.open_stage(id);
-        if !state.deferred.iter().any(|&(known, _)| known == id) {
-            state.deferred.push((id, session));
+        state.defer(id, session);
+    }
+
+    /// The same without staging: the socket's owner is to flush.
+    pub(crate) fn defer(&self, id: PeerId, session: Arc<Session>) {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Open {
+            state.defer(id, session);
         }
     }
 

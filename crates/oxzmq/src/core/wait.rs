@@ -334,6 +334,26 @@ impl Core {
         Some(net)
     }
 
+    pub(crate) fn set_driven(&self, driven: bool) {
+        self.driven.store(driven, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_driven(&self) -> bool {
+        self.driven.load(Ordering::Relaxed)
+    }
+
+    /// Drives what is ready, without waiting: the turn of a [`Driver`](crate::Driver), which leads as a poller does. False
+    /// when nothing was.
+    pub(crate) fn drive_now(self: &Arc<Self>, net: &Net) -> bool {
+        let mut events = EVENTS.take();
+        events.clear();
+        events.reserve(EVENTS_PER_WAIT);
+        let found = net.set.look(&mut events);
+        self.drive(&events);
+        EVENTS.set(events);
+        found
+    }
+
     /// Ends [`Core::lead_for_poller`], driving what is ready first when the poller saw the set ready.
     pub(crate) fn end_lead_for_poller(self: &Arc<Self>, net: &Net, ready: bool) {
         self.leader_awake.store(true, Ordering::Relaxed);

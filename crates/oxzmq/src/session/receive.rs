@@ -151,9 +151,10 @@ impl Session {
         if let Some(mut body) = rx.decoder.as_mut().and_then(|decoder| decoder.body()) {
             body.reserve();
             let want = body.missing.min(body.buffer.capacity() - body.buffer.len());
-            let Some(got) = recv_looking(&mut rx.spin, || recv_body(link, body.buffer, want))? else {
-                return Ok(Next::Wait);
-            };
+            let mut recv = || recv_body(link, body.buffer, want);
+            // An event loop has others to look after meanwhile.
+            let got = if self.core.is_driven() { recv() } else { recv_looking(&mut rx.spin, recv) };
+            let Some(got) = got? else { return Ok(Next::Wait) };
             rx.octets += got as u64;
             if let Some(decoder) = &mut rx.decoder {
                 decoder.body_received(&mut rx.batch, &mut rx.controls).map_err(Lost::Protocol)?;

@@ -46,6 +46,9 @@ impl Session {
     /// The queue has messages: writes them, lets them gather, or has the I/O thread write them.
     pub(super) fn data_ready_now(self: &Arc<Self>) {
         let Some(net) = self.core.existing_net() else { return };
+        if self.core.gathers() {
+            return self.gather_for_owner();
+        }
         let pressure = self.outbound.pressure(GATHER);
         let idle = self.core.idle_nanos();
         let since = idle.saturating_sub(self.last_idle.swap(idle, Ordering::Relaxed));
@@ -73,6 +76,15 @@ impl Session {
         // I/O thread be about to end its watch, it has not yet taken what gathered, and will.
         if !self.watched_for_rest.swap(true, Ordering::SeqCst) {
             net.reactor.watch_rest(self);
+        }
+    }
+
+    /// The socket's owner will flush: lets messages gather until then, and nobody else looks after them. They are not
+    /// staged, because it is the watch of the I/O thread that looks after what is.
+    fn gather_for_owner(self: &Arc<Self>) {
+        match self.peer() {
+            Some(peer) if self.outbound.gather(GATHER) => self.core.defer(peer, Arc::clone(self)),
+            _ => self.flush(),
         }
     }
 
