@@ -189,7 +189,7 @@ fn owner(certificate: &Certificate, path: &Path) -> Owner {
         if name == "name" {
             value.clone_into(&mut user_id);
         } else {
-            properties.insert(name, value.to_owned());
+            properties.insert(name, value);
         }
     }
     Owner { user_id, properties }
