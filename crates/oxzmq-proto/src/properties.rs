@@ -44,12 +44,12 @@ impl Properties {
 
     /// The value under exactly this name, as libzmq looks for `Socket-Type`.
     pub(crate) fn get_exact(&self, name: &str) -> Option<&[u8]> {
-        self.iter().find(|&(known, _)| known == name).map(|(_, value)| value)
+        self.entries().find(|&(known, _)| known == name.as_bytes()).map(|(_, value)| value)
     }
 
     fn find(&self, name: &str) -> Option<&[u8]> {
         self.get_exact(name).or_else(|| {
-            let entry = self.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+            let entry = self.entries().find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()))?;
             Some(entry.1)
         })
     }
@@ -71,7 +71,6 @@ impl Properties {
     /// Callers have made sure that the lengths fit: a name has at most 255 octets, or three times that where they were no
     /// UTF-8, and a value fewer than 2^32.
     fn push(&mut self, name: &str, value: &[u8]) {
-        self.entries.reserve_exact(ENTRY_HEAD + name.len() + value.len());
         self.entries.extend_from_slice(&(name.len() as u16).to_ne_bytes());
         self.entries.extend_from_slice(&(value.len() as u32).to_ne_bytes());
         self.entries.extend_from_slice(name.as_bytes());
@@ -82,6 +81,7 @@ impl Properties {
     /// These, and behind them what the peer says of itself, but for names that are not the peer's to use.
     pub(crate) fn over_peers(mut self, peers: Properties) -> Self {
         let reserved = |name: &str| ["User-Id", "Peer-Address"].iter().any(|known| name.eq_ignore_ascii_case(known));
+        self.entries.reserve_exact(peers.entries.len());
         for (name, value) in peers.iter() {
             if !reserved(name) && self.get_exact(name).is_none() {
                 self.push(name, value);
@@ -104,7 +104,12 @@ impl Properties {
 
     /// Names and values in their order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &[u8])> {
-        Iter { rest: &self.entries, left: self.count }
+        self.entries().map(|(name, value)| (std::str::from_utf8(name).unwrap_or_default(), value))
+    }
+
+    /// The same without a look at whether names are text, which would be most of what looking one up costs.
+    fn entries(&self) -> Entries<'_> {
+        Entries { rest: &self.entries, left: self.count }
     }
 
     /// Number of properties.
@@ -142,6 +147,8 @@ impl Properties {
         let mut properties = Self::new();
         let mut rest = octets;
         let mut count = 0;
+        // A property's head is an octet longer here than on the wire; there are mostly few of them.
+        properties.entries.reserve_exact(octets.len() + 8);
         while !rest.is_empty() {
             count += 1;
             if count > MAX_PROPERTIES {
@@ -159,17 +166,14 @@ impl Properties {
     }
 }
 
-/// The lengths of a name, in two octets, and of a value, in four.
-const ENTRY_HEAD: usize = 6;
-
-/// Goes through the entries.
-struct Iter<'a> {
+/// Goes through the entries: the lengths of name and value, in two octets and in four, then both.
+struct Entries<'a> {
     rest: &'a [u8],
     left: usize,
 }
 
-impl<'a> Iterator for Iter<'a> {
-    type Item = (&'a str, &'a [u8]);
+impl<'a> Iterator for Entries<'a> {
+    type Item = (&'a [u8], &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
         let (name_len, rest) = self.rest.split_first_chunk()?;
@@ -178,7 +182,7 @@ impl<'a> Iterator for Iter<'a> {
         let (value, rest) = rest.split_at_checked(usize::try_from(u32::from_ne_bytes(*value_len)).ok()?)?;
         self.rest = rest;
         self.left = self.left.saturating_sub(1);
-        Some((std::str::from_utf8(name).unwrap_or_default(), value))
+        Some((name, value))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -186,7 +190,7 @@ impl<'a> Iterator for Iter<'a> {
     }
 }
 
-impl ExactSizeIterator for Iter<'_> {}
+impl ExactSizeIterator for Entries<'_> {}
 
 /// The first property's name and value, and what follows it.
 fn split_property(octets: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {

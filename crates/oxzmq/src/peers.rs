@@ -154,7 +154,7 @@ impl Peer {
     /// waits for room and now has it.
     fn fill(&mut self, room: &mut bool) -> bool {
         if self.inbox.is_empty() {
-            if self.thin >= THIN_STREAK {
+            if self.thin >= THIN_STREAK && self.report_every > THIN {
                 spin::rest();
             }
             *room |= self.inbound.take_batch(&mut self.inbox, std::mem::take(&mut self.read));

@@ -398,7 +398,7 @@ pub(crate) fn with_peer_address(told: &Properties, address: Bytes) -> Properties
     let mut properties = Properties::new();
     properties.insert("Peer-Address", address);
     for (name, value) in told.iter() {
-        properties.insert(name, Bytes::copy_from_slice(value));
+        properties.insert(name, value);
     }
     properties
 }

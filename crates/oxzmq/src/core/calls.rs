@@ -167,7 +167,11 @@ impl Core {
                 Ok(true) => {
                     state.spin.count();
                     wait.registered = false;
-                    if state.peers.has_wakes() {
+                    wait.looking_since = None;
+                    if state.has_waiting_tasks() {
+                        // They wait for the I/O thread, and this one may be long in coming back.
+                        self.end_lease(&mut state);
+                    } else if state.peers.has_wakes() {
                         // As for a blocking call. A task that then waits for something else gives it back.
                         self.keep_lease(&mut state);
                     }
@@ -258,7 +262,9 @@ impl Core {
                 continue;
             }
             if let Some((waker, ticket)) = waker {
-                self.end_lease(&mut state);
+                if ready != want {
+                    self.end_lease(&mut state);
+                }
                 if want.recv && !ready.recv {
                     state.recv_wakers.register(ticket, waker);
                 }

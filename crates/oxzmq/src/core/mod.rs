@@ -417,6 +417,10 @@ impl State {
         }
     }
 
+    fn has_waiting_tasks(&self) -> bool {
+        !self.recv_wakers.is_empty() || !self.send_wakers.is_empty() || !self.watchers.wakers.is_empty()
+    }
+
     /// Somebody waits for this, so it is worth finding out whether it holds.
     fn is_awaited(&self, want: Want) -> bool {
         let leader = self.leader.unwrap_or_default();

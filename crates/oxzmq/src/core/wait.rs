@@ -160,6 +160,8 @@ impl Core {
         let found = self.look(net, |look| look());
         let mut state = self.state.lock();
         state.leader = None;
+        // Driving may take longer than two ticks, and a thread that was parked may have left meanwhile.
+        self.unpark(&mut state);
         if state.recv_sleepers + state.send_sleepers > 0 {
             self.hand_on(&mut state, true);
         }

@@ -77,6 +77,7 @@ impl Core {
                     continue;
                 }
             } else if found.is_none() {
+                self.end_lease(&mut state);
                 state.watchers.wakers.register(ticket.get_or_insert_with(Ticket::new), waker);
             }
             return found.map(Ok);
