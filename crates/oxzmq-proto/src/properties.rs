@@ -240,6 +240,17 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_no_text_is_read_and_not_written_with_another_length() {
+        let octets = [&[255][..], &[0xff; 255], b"\x00\x00\x00\x01v\x01n\x00\x00\x00\x00"].concat();
+        let properties = Properties::parse(&octets).unwrap();
+        let names: Vec<_> = properties.iter().map(|(name, value)| (name.chars().count(), value)).collect();
+        assert_eq!(names, [(255, &b"v"[..]), (1, b"")]);
+        let mut written = Vec::new();
+        properties.encode(&mut written);
+        assert_eq!(written, b"\x01n\x00\x00\x00\x00");
+    }
+
+    #[test]
     fn the_number_of_properties_is_bounded() {
         let one = b"\x00\x00\x00\x00\x00";
         assert_eq!(Properties::parse(&one.repeat(MAX_PROPERTIES)).unwrap().len(), 1);
