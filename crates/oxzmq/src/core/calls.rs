@@ -30,7 +30,7 @@ impl Core {
             match state.alive().and_then(|()| state.pattern_recv(message, bare)) {
                 Ok(true) => {
                     state.spin.count();
-                    if state.peers.has_wakes() && !matches!(until, Until::Now) {
+                    if !matches!(until, Until::Now) && (state.peers.has_wakes() || state.lease.is_missed()) {
                         // This thread is about to read what comes next, as a leader does. One that only looks may wait
                         // for something else next, and what comes then is not to wait for the lease to run out.
                         self.keep_lease(&mut state);
@@ -319,7 +319,7 @@ impl Core {
     }
 
     fn leave_with_news(self: &Arc<Self>, mut state: MutexGuard<'_, State>, waited: bool) {
-        if waited && state.lease.parked && state.leader.is_none() {
+        if waited && state.leader.is_none() {
             self.unpark(&mut state);
         }
         if state.recv_sleepers + state.send_sleepers > 0 || state.leader.is_some() {

@@ -6,7 +6,7 @@
 //! I/O thread watches that set (nested in its own) and drives whatever is ready. A thread that has to
 //! wait in a call *leads* instead: it takes the set over (a *lease*: the I/O thread stops watching),
 //! waits on it, reads and decodes itself, and so is woken by the kernel and by nobody else. The lease
-//! outlives the call; the I/O thread takes the set back when its thread stays away for a tick.
+//! outlives the call; the I/O thread takes the set back when its thread stays away for a while.
 //!
 //! At most one thread leads. Others that wait at the same time sleep on a condition variable, and one of
 //! them is woken to lead when the leader returns to its caller.
@@ -17,6 +17,7 @@
 //! first two runs under the state's lock: wake-ups are collected and run after it is released.
 
 mod calls;
+pub(crate) mod lease;
 mod peering;
 pub(crate) mod spin;
 mod wait;
@@ -30,6 +31,7 @@ use std::time::{Duration, Instant};
 use oxzmq_proto::{Message, SocketType};
 use parking_lot::{Condvar, Mutex};
 
+use self::lease::Lease;
 use self::spin::Spin;
 use self::watch::Watchers;
 use crate::context;
@@ -61,7 +63,7 @@ pub(crate) struct Core {
     /// Written under the state's lock. Read without it as a hint, and again under it before a thread goes to
     /// sleep, so the lock gives all the ordering there is.
     news: AtomicU32,
-    /// The leader has returned from its wait and will look at the state before it waits again, so it need
+    /// The leader has returned from its wait and will look at the state, or at the news, before it waits again, so it need
     /// not be woken. Written by the leader alone; read under the state's lock, which the leader takes after
     /// writing `true` and held when it wrote `false`. That lock gives all the ordering there is.
     leader_awake: AtomicBool,
@@ -74,6 +76,8 @@ pub(crate) struct Core {
     gathers: AtomicBool,
     /// An event loop drives the connections. A hint: whoever does not know it yet waits some microseconds too long.
     driven: AtomicBool,
+    /// The I/O thread is not to leave the connections alone for long. A hint; see [`Core::watch_closely`].
+    watched_closely: AtomicBool,
     pub(crate) endpoints: Mutex<Endpoints>,
     monitor: Mutex<Option<monitor::Sender>>,
 }
@@ -145,19 +149,6 @@ enum Phase {
     Closed,
 }
 
-/// The state of the loan of the poll set to application threads.
-#[derive(Default)]
-struct Lease {
-    /// The I/O thread does not watch the set.
-    leased: bool,
-    /// A thread has led since the I/O thread's last tick.
-    used: bool,
-    /// The leader has waited for so long that the I/O thread stopped ticking; it says so when it returns.
-    parked: bool,
-    /// The I/O thread ticks for it.
-    ticking: bool,
-}
-
 struct State {
     phase: Phase,
     peers: Peers,
@@ -175,6 +166,8 @@ struct State {
     send_wakers: Wakers,
     watchers: Watchers,
     spin: Spin,
+    /// What was learned about reading without a look whether there is anything.
+    direct: Spin,
     /// A signal has ended the wait of the thread that holds the lock now.
     interrupted: bool,
     /// Connections whose messages gather: flushed by the next thread that finds nothing to do.
@@ -214,6 +207,7 @@ impl Core {
                 send_wakers: Wakers::default(),
                 watchers: Watchers::default(),
                 spin: Spin::default(),
+                direct: Spin::default(),
                 interrupted: false,
                 deferred: Vec::new(),
                 unsent: Vec::new(),
@@ -228,6 +222,7 @@ impl Core {
             last_burst: AtomicU64::new(0),
             gathers: AtomicBool::new(false),
             driven: AtomicBool::new(false),
+            watched_closely: AtomicBool::new(false),
             endpoints: Mutex::new(Endpoints::default()),
             monitor: Mutex::new(None),
         }))

@@ -10,6 +10,7 @@ use parking_lot::MutexGuard;
 
 use super::spin;
 use super::{Core, Net, Phase, State, WAKE_TOKEN, Want};
+use crate::session::Session;
 use crate::sys::{self, Events};
 
 /// Events fetched by one wait.
@@ -84,6 +85,13 @@ impl Core {
     ) -> MutexGuard<'a, State> {
         self.start_leading(&mut state, net, want);
         let looks = timeout != Some(Duration::ZERO) && state.spin.is_worthwhile();
+        if let Some(session) = self.answering(&mut state) {
+            let answered;
+            (state, answered) = self.read_answer(state, &session);
+            if answered {
+                return state;
+            }
+        }
         drop(state);
         let found = looks && self.look(net, |look| spin::look(look));
         let interrupted = !found && self.lead(net, timeout);
@@ -97,6 +105,36 @@ impl Core {
         state
     }
 
+    /// The only connection, where an answer is expected and lately was mostly there by the time that somebody asked: then
+    /// one read takes the place of a wait and a read.
+    fn answering(&self, state: &mut State) -> Option<Arc<Session>> {
+        let direct = self.converses() && state.sessions.len() == 1 && state.direct.is_worthwhile();
+        direct.then(|| state.sessions.values().next().cloned()).flatten()
+    }
+
+    /// The leader reads from its only connection. True when it need not wait any more, and leads no longer.
+    fn read_answer<'a>(
+        self: &'a Arc<Self>,
+        state: MutexGuard<'a, State>,
+        session: &Arc<Session>,
+    ) -> (MutexGuard<'a, State>, bool) {
+        // Both ordered by the state's lock, see the fields.
+        self.leader_awake.store(true, Ordering::Relaxed);
+        let news = self.news.load(Ordering::Relaxed);
+        drop(state);
+        let answered = session.read_now();
+        let mut state = self.state.lock();
+        state.direct.tell(answered);
+        // Who had something to tell meanwhile relied on another look.
+        let over = answered || self.news.load(Ordering::Relaxed) != news;
+        if over {
+            state.leader = None;
+        } else {
+            self.leader_awake.store(false, Ordering::Relaxed);
+        }
+        (state, over)
+    }
+
     /// Makes the calling thread the leader. The I/O thread stops watching the set, under the same lock
     /// under which it takes the set back, so that exactly one of the two watches it at any time; what became
     /// ready in between is still ready afterwards, because the nested set is level-triggered.
@@ -105,41 +143,6 @@ impl Core {
         // Ordered by the state's lock, see the field.
         self.leader_awake.store(false, Ordering::Relaxed);
         self.lease(state, net);
-    }
-
-    fn lease(self: &Arc<Self>, state: &mut State, net: &Net) {
-        state.lease.used = true;
-        if !state.lease.leased && net.reactor.watch(self, net, false) {
-            state.lease.leased = true;
-            state.lease.parked = false;
-            self.tick(state, net);
-        }
-    }
-
-    /// The I/O thread is to look after the lease, which it may still be doing from the last one.
-    fn tick(self: &Arc<Self>, state: &mut State, net: &Net) {
-        if !std::mem::replace(&mut state.lease.ticking, true) {
-            net.reactor.leased(self);
-        }
-    }
-
-    /// The leader has waited for so long that the I/O thread stopped ticking, and is back.
-    pub(super) fn unpark(self: &Arc<Self>, state: &mut State) {
-        if std::mem::take(&mut state.lease.parked)
-            && let Some(net) = self.net.get()
-        {
-            self.tick(state, net);
-        }
-    }
-
-    /// Nobody is about to read what comes: from now on the I/O thread does, without waiting for its tick.
-    pub(super) fn end_lease(&self, state: &mut State) {
-        if state.lease.leased
-            && state.leader.is_none()
-            && let Some(net) = self.net.get()
-        {
-            state.lease.leased = !net.reactor.watch(self, net, true);
-        }
     }
 
     /// A task has found nothing: looks whether anything is ready, and drives it. What threads do in one go before they sleep
@@ -174,14 +177,6 @@ impl Core {
             self.end_lease(&mut state);
         }
         (state, if found { Looked::Found } else { Looked::InVain })
-    }
-
-    /// For a thread that never waits, because there is always more to receive: it reads by itself whenever it has made
-    /// room, and an I/O thread that watched the set meanwhile would be woken each time for nothing.
-    pub(super) fn keep_lease(self: &Arc<Self>, state: &mut State) {
-        if let Some(net) = self.net.get() {
-            self.lease(state, net);
-        }
     }
 
     /// Looks whether something is ready, as often as `again` does, and drives it.
@@ -247,23 +242,6 @@ impl Core {
         EVENTS.set(events);
     }
 
-    /// The I/O thread's tick for a leased set. Returns false when the set needs no more ticks: because it
-    /// was taken back, or because its leader waits undisturbed and will say when it returns.
-    pub(crate) fn lease_tick(self: &Arc<Self>) -> bool {
-        let mut state = self.state.lock();
-        if std::mem::take(&mut state.lease.used) {
-            // Also where a task has given it back meanwhile: the next lease is not far.
-            return true;
-        }
-        if state.lease.leased && state.leader.is_some() {
-            state.lease.parked = true;
-        } else {
-            self.end_lease(&mut state);
-        }
-        state.lease.ticking = state.lease.leased && !state.lease.parked;
-        state.lease.ticking
-    }
-
     /// A receive may find something: wakes one thread that waits for it, and the tasks.
     pub(super) fn signal_recv(&self, state: &mut State) {
         self.tell_spinners(state);
@@ -306,10 +284,11 @@ impl Core {
         }
     }
 
-    pub(super) fn wake_leader(&self, _locked: &State) {
-        if !self.leader_awake.load(Ordering::Relaxed)
-            && let Some(net) = self.net.get()
-        {
+    pub(super) fn wake_leader(&self, locked: &State) {
+        if self.leader_awake.load(Ordering::Relaxed) {
+            // It looks at the news before it sleeps, or at the state.
+            self.tell_spinners(locked);
+        } else if let Some(net) = self.net.get() {
             net.wake.wake();
         }
     }

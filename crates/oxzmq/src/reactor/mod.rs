@@ -32,6 +32,7 @@ use self::proxying::Proxying;
 use self::relaying::Relay;
 use crate::connector::Connector;
 use crate::context::ThreadStart;
+use crate::core::lease;
 use crate::core::spin::{self, Spin};
 use crate::core::{Core, Net};
 use crate::datagrams::Datagrams;
@@ -47,10 +48,6 @@ const WAKE_TOKEN: u64 = u64::MAX;
 const CORE_BIT: u64 = 1 << 62;
 const EVENTS_PER_WAIT: usize = 256;
 
-/// How often leased poll sets are looked after. Short enough that a socket whose thread went away is not
-/// left alone for long; long enough to cost nothing next to the traffic that made the lease.
-const LEASE_TICK: Duration = Duration::from_millis(1);
-
 /// How often connections whose messages gather are looked at: what a sender leaves behind waits for two of
 /// these at most.
 const REST_TICK: Duration = Duration::from_micros(100);
@@ -62,6 +59,7 @@ enum Command {
     AddCore(u64, Weak<Core>),
     Forget(u64),
     Leased(Weak<Core>),
+    Hasten(Weak<Core>),
     Flush(Arc<Session>),
     WatchRest(Weak<Session>),
     Part(Parting),
@@ -150,6 +148,11 @@ impl Reactor {
     /// A socket's poll set was leased: look after it until it comes back.
     pub(crate) fn leased(&self, core: &Arc<Core>) {
         self.post(Command::Leased(Arc::downgrade(core)));
+    }
+
+    /// A leased set is to be looked after sooner than it was said.
+    pub(crate) fn hasten(&self, core: &Arc<Core>) {
+        self.post(Command::Hasten(Arc::downgrade(core)));
     }
 
     pub(crate) fn flush(&self, session: Arc<Session>) {
@@ -264,7 +267,8 @@ struct Worker {
     pending: Pending,
     timers: BTreeMap<(Instant, u64), Timer>,
     timer_sequence: u64,
-    leases: Vec<Weak<Core>>,
+    /// Leased poll sets, and when each is to be looked after.
+    leases: Vec<(Weak<Core>, Instant)>,
     next_tick: Instant,
     /// Connections whose messages gather, and when each was last seen flushed.
     gathering: Vec<(Weak<Session>, Gathered)>,
@@ -338,11 +342,16 @@ impl Worker {
                 Command::AddCore(id, core) => drop(self.cores.insert(id, core)),
                 Command::Forget(id) => drop(self.cores.remove(&id)),
                 Command::Leased(core) => {
-                    if self.leases.is_empty() {
-                        self.next_tick = Instant::now() + LEASE_TICK;
+                    let due = Instant::now() + lease::TICK;
+                    if self.leases.is_empty() || due < self.next_tick {
+                        self.next_tick = due;
                     }
-                    if !self.leases.iter().any(|known| known.ptr_eq(&core)) {
-                        self.leases.push(core);
+                    self.leases.push((core, due));
+                }
+                Command::Hasten(core) => {
+                    if let Some((_, due)) = self.leases.iter_mut().find(|(known, _)| known.ptr_eq(&core)) {
+                        *due = (*due).min(Instant::now() + lease::TICK);
+                        self.next_tick = self.next_tick.min(*due);
                     }
                 }
                 Command::Flush(session) => session.flush(),
@@ -409,8 +418,7 @@ impl Worker {
             self.run_timer(timer);
         }
         if !self.leases.is_empty() && now >= self.next_tick {
-            self.next_tick = now + LEASE_TICK;
-            self.leases.retain(|core| core.upgrade().is_some_and(|core| core.lease_tick()));
+            self.tick(now);
         }
         if !self.gathering.is_empty() && now >= self.next_rest {
             self.next_rest = now + REST_TICK;
@@ -424,6 +432,20 @@ impl Worker {
         let rest = (!self.gathering.is_empty()).then_some(self.next_rest);
         let next = timer.into_iter().chain(tick).chain(rest).min()?;
         Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    /// Looks after the leases that are due: all of a tick together, however many there are.
+    fn tick(&mut self, now: Instant) {
+        let mut next = None;
+        self.leases.retain_mut(|(core, due)| {
+            if *due <= now {
+                let Some(wait) = core.upgrade().and_then(|core| core.lease_tick()) else { return false };
+                *due = now + wait;
+            }
+            next = Some(next.map_or(*due, |next: Instant| next.min(*due)));
+            true
+        });
+        self.next_tick = next.unwrap_or(now).max(now + lease::TICK);
     }
 
     fn run_timer(&mut self, timer: Timer) {

@@ -205,6 +205,9 @@ impl Session {
     ) -> Arc<Self> {
         let ttl = (options.heartbeat_ttl.as_millis() / 100).min(6553);
         let announces = options.announces(core.socket_type);
+        if options.heartbeat_interval.is_some_and(|interval| !interval.is_zero()) {
+            core.watch_closely();
+        }
         let parting = options.parting(core.socket_type, matches!(origin, Origin::Accepted { .. }));
         Arc::new(Self {
             core,
@@ -306,6 +309,19 @@ impl Session {
                 self.receive();
             }
         }
+    }
+
+    /// Reads without having been told that there is anything; true when there was.
+    pub(crate) fn read_now(self: &Arc<Self>) -> bool {
+        let before = {
+            let rx = self.rx.lock();
+            if rx.paused {
+                return false;
+            }
+            rx.octets
+        };
+        self.receive();
+        self.rx.lock().octets != before
     }
 
     /// Has the poll set report input (again).

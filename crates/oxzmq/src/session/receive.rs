@@ -272,6 +272,7 @@ impl Session {
             return self.close_websocket(payload);
         }
         let Some((ttl_deciseconds, context)) = ping else { return };
+        self.core.watch_closely();
         {
             let mut tx = self.tx.lock();
             let Tx { encoder, out, .. } = &mut *tx;

@@ -142,6 +142,7 @@ impl Session {
             Err(Errno::AGAIN) => {
                 tx.blocked = true;
                 self.watch(None, |interest| Interest { write: true, ..interest });
+                self.core.watch_closely();
                 Next::Wait
             }
             Err(Errno::INTR) => Next::Again,

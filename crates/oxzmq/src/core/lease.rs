@@ -1,0 +1,192 @@
+//! The loan of the poll set to the threads and tasks that use the socket.
+//!
+//! The I/O thread looks after what it has lent (it *ticks*), and takes it back when nobody came for a while. How long that
+//! is depends on what was seen: a set that was taken back and then wanted again soon is left alone twice as long the
+//! next time. A thread that talks to a thousand peers in turn, each through a socket of its own, is so spared
+//! to be given each set anew, and to share its connections with the I/O thread in between.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use oxzmq_proto::SocketType;
+
+use super::{Core, Net, State};
+
+/// How often leased poll sets are looked after, at first. Short enough that a socket whose thread went away is not
+/// left alone for long; long enough to cost nothing next to the traffic that made the lease.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
+
+/// The most ticks for which nobody need come.
+const MOST_PATIENCE: u32 = 64;
+
+/// What is wanted again after so long would still have been there with the most patience.
+const SOON: Duration = TICK.saturating_mul(MOST_PATIENCE);
+
+#[derive(Default)]
+pub(super) struct Lease {
+    /// The I/O thread does not watch the set.
+    pub(super) leased: bool,
+    /// A thread has led since the I/O thread's last tick.
+    pub(super) used: bool,
+    /// The leader has waited for so long that the I/O thread stopped ticking; it says so when it returns.
+    parked: bool,
+    /// The I/O thread ticks for it.
+    ticking: bool,
+    /// Ticks for which nobody need come.
+    patience: u32,
+    /// When it was taken back because nobody came.
+    expired: Option<Instant>,
+}
+
+impl Lease {
+    /// It was taken back a moment ago, too early. (And not given again since: that forgets when.)
+    pub(super) fn is_missed(&mut self) -> bool {
+        self.expired = self.expired.filter(|at| at.elapsed() < SOON);
+        self.expired.is_some()
+    }
+
+    /// Learns from what became of the last one.
+    fn begin(&mut self, most: u32) {
+        let missed = self.is_missed();
+        self.patience = if missed { 2 * self.patience } else { 1 }.min(most);
+        self.expired = None;
+        self.leased = true;
+        self.parked = false;
+    }
+}
+
+impl Core {
+    pub(super) fn lease(self: &Arc<Self>, state: &mut State, net: &Net) {
+        state.lease.used = true;
+        if !state.lease.leased && net.reactor.watch(self, net, false) {
+            state.lease.begin(self.most_patience());
+            self.tick(state, net);
+        }
+    }
+
+    /// While messages that only come are worked on, the I/O thread is to fetch the next ones.
+    fn most_patience(&self) -> u32 {
+        if self.converses() && !self.watched_closely.load(Ordering::Relaxed) { MOST_PATIENCE } else { 1 }
+    }
+
+    /// There is something that the I/O thread has to see to soon when no thread is there: heartbeats that are to be
+    /// answered, or output that waits for the kernel. What has happened once may happen again, so this is for good.
+    pub(crate) fn watch_closely(self: &Arc<Self>) {
+        // A lease that begins meanwhile finds its first tick soon, and that finds this.
+        if !self.watched_closely.swap(true, Ordering::Relaxed)
+            && let Some(net) = self.net.get()
+        {
+            net.reactor.hasten(self);
+        }
+    }
+
+    /// What is sent is mostly answered.
+    pub(super) fn converses(&self) -> bool {
+        use SocketType::{Dish, Gather, Pull, Sub, Xsub};
+        !matches!(self.socket_type, Pull | Sub | Xsub | Dish | Gather)
+    }
+
+    /// The I/O thread is to look after the lease, which it may still be doing from the last one.
+    fn tick(self: &Arc<Self>, state: &mut State, net: &Net) {
+        if !std::mem::replace(&mut state.lease.ticking, true) {
+            net.reactor.leased(self);
+        }
+    }
+
+    /// The leader has waited for so long that the I/O thread stopped ticking, and is back.
+    pub(super) fn unpark(self: &Arc<Self>, state: &mut State) {
+        if std::mem::take(&mut state.lease.parked)
+            && let Some(net) = self.net.get()
+        {
+            self.tick(state, net);
+        }
+    }
+
+    /// Nobody is about to read what comes: from now on the I/O thread does, without waiting for its tick.
+    pub(super) fn end_lease(&self, state: &mut State) {
+        if state.lease.leased
+            && state.leader.is_none()
+            && let Some(net) = self.net.get()
+        {
+            state.lease.leased = !net.reactor.watch(self, net, true);
+        }
+    }
+
+    /// For a thread that never waits, because there is always more to receive: it reads by itself whenever it has made
+    /// room, and an I/O thread that watched the set meanwhile would be woken each time for nothing.
+    pub(super) fn keep_lease(self: &Arc<Self>, state: &mut State) {
+        if let Some(net) = self.net.get() {
+            self.lease(state, net);
+        }
+    }
+
+    /// The I/O thread's tick for a leased set: after how long the next is due. `None` when the set needs no more of them:
+    /// because it was taken back, or because its leader waits undisturbed and will say when it returns.
+    pub(crate) fn lease_tick(self: &Arc<Self>) -> Option<Duration> {
+        let mut state = self.state.lock();
+        if std::mem::take(&mut state.lease.used) {
+            // Also where a task has given it back meanwhile: the next lease is not far.
+            return Some(state.lease.patience.clamp(1, self.most_patience()) * TICK);
+        }
+        if state.lease.leased && state.leader.is_some() {
+            state.lease.parked = true;
+        } else if state.lease.leased {
+            self.end_lease(&mut state);
+            state.lease.expired = (!state.lease.leased).then(Instant::now);
+        }
+        state.lease.ticking = state.lease.leased && !state.lease.parked;
+        state.lease.ticking.then_some(TICK)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_back_soon_is_waited_for_longer_and_longer() {
+        let mut lease = Lease::default();
+        lease.begin(MOST_PATIENCE);
+        assert_eq!(lease.patience, 1);
+        let mut patience = Vec::new();
+        for _ in 0..8 {
+            lease.leased = false;
+            lease.expired = Some(Instant::now());
+            assert!(lease.is_missed());
+            lease.begin(MOST_PATIENCE);
+            assert!(!lease.is_missed());
+            patience.push(lease.patience);
+        }
+        assert_eq!(patience, [2, 4, 8, 16, 32, 64, 64, 64]);
+    }
+
+    #[test]
+    fn who_gave_it_back_or_stayed_away_for_long_begins_anew() {
+        let mut lease = Lease { patience: 16, ..Lease::default() };
+        assert!(!lease.is_missed());
+        lease.begin(MOST_PATIENCE);
+        assert_eq!(lease.patience, 1);
+        let mut lease = Lease { patience: 16, expired: Instant::now().checked_sub(SOON), ..Lease::default() };
+        assert!(!lease.is_missed());
+        lease.begin(MOST_PATIENCE);
+        assert_eq!(lease.patience, 1);
+    }
+
+    #[test]
+    fn a_set_that_is_watched_closely_is_looked_after_each_tick() {
+        let context = crate::Context::new();
+        let used = |socket: &crate::Socket| {
+            let lease = Lease { leased: true, used: true, ticking: true, patience: 16, ..Lease::default() };
+            socket.core().state.lock().lease = lease;
+            socket.core().lease_tick()
+        };
+        let dealer = context.socket(SocketType::Dealer).unwrap();
+        assert_eq!(used(&dealer), Some(16 * TICK));
+        dealer.core().watch_closely();
+        assert_eq!(used(&dealer), Some(TICK));
+        // While what came is worked on, the next is to be fetched.
+        let pull = context.socket(SocketType::Pull).unwrap();
+        assert_eq!(used(&pull), Some(TICK));
+    }
+}
