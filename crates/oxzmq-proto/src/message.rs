@@ -39,6 +39,9 @@ pub struct Message {
     routing_id: u32,
 }
 
+/// Room for so many is made when a second frame comes.
+const FEW_FRAMES: usize = 4;
+
 /// A [`Kind`] as its number.
 ///
 /// As wide as the routing id beside it, so that a message has no padding, and without values that are none, so that
@@ -66,6 +69,19 @@ impl Message {
     #[inline]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A message without frames so far, with room for this many: more than one are kept in an allocation of their own,
+    /// which then need not grow.
+    ///
+    /// ```
+    /// # use oxzmq_proto::Message;
+    /// let mut message = Message::with_capacity(5);
+    /// message.extend(["a", "b", "c", "d", "e"]);
+    /// assert_eq!(message.len(), 5);
+    /// ```
+    pub fn with_capacity(frames: usize) -> Self {
+        Message { frames: SmallVec::with_capacity(frames), ..Self::default() }
     }
 
     /// A message of one empty frame.
@@ -168,13 +184,23 @@ impl Message {
     /// Append a frame.
     #[inline]
     pub fn push_back(&mut self, frame: impl Into<Frame>) {
+        self.make_room();
         self.frames.push(frame.into());
     }
 
     /// Put a frame before all others.
     #[inline]
     pub fn push_front(&mut self, frame: impl Into<Frame>) {
+        self.make_room();
         self.frames.insert(0, frame.into());
+    }
+
+    /// Who has two frames has mostly three or four: one allocation for them instead of two.
+    #[inline]
+    fn make_room(&mut self) {
+        if self.frames.len() == 1 && !self.frames.spilled() {
+            self.frames.reserve_exact(FEW_FRAMES - 1);
+        }
     }
 
     /// Take the first frame off.

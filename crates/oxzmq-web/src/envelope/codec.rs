@@ -11,6 +11,8 @@ use super::{
 
 /// First octets of every message: protocol and version.
 const MARK: &[u8; 4] = b"OXW1";
+/// Of the longest messages, with the worker's identity before them.
+const FRAMES_MOST: usize = 6;
 /// Longest name, host, root, type or reason; longer ones are cut.
 const TEXT_MAX: usize = 256;
 /// Added to a coding: others may be had.
@@ -214,7 +216,9 @@ impl ToWorker {
 
 fn begin(letter: u8) -> Message {
     let [a, b, c, d] = *MARK;
-    Message::from(&[a, b, c, d, letter])
+    let mut message = Message::with_capacity(FRAMES_MOST);
+    message.push_back(&[a, b, c, d, letter]);
+    message
 }
 
 fn begin_with_id(letter: u8, id: u64) -> Message {

@@ -1,5 +1,6 @@
 //! Validators and the requests that depend on them (RFC 9110, sections 8.8 and 13).
 
+use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use hyper::HeaderMap;
@@ -30,14 +31,18 @@ pub(crate) fn is_conditional(headers: &HeaderMap) -> bool {
         .any(|name| headers.contains_key(name))
 }
 
+/// Three numbers of 64 bits and a coding's name, with what is between them.
+const ETAG_MOST: usize = 64;
+
 /// The entity tag: strong, from size, modification time to the nanosecond, and coding; alike on
 /// all workers.
 pub(crate) fn etag(version: &Version, coding: Option<Coding>) -> String {
     let Version { size, mtime_s, mtime_ns } = version;
-    match coding {
-        None => format!("\"{size:x}-{mtime_s:x}.{mtime_ns:x}\""),
-        Some(coding) => format!("\"{size:x}-{mtime_s:x}.{mtime_ns:x}-{}\"", coding.name()),
-    }
+    let (dash, coding) = coding.map_or(("", ""), |coding| ("-", coding.name()));
+    let mut etag = String::with_capacity(ETAG_MOST);
+    // Writing to a string cannot fail.
+    let _ = write!(etag, "\"{size:x}-{mtime_s:x}.{mtime_ns:x}{dash}{coding}\"");
+    etag
 }
 
 /// The time of modification in whole seconds, if it can be told: not before 1970, not in the future.

@@ -75,8 +75,9 @@ impl Reply {
     }
 
     pub(super) fn file(answer: Answer, head_only: bool) -> Self {
-        let Answer { head, content, rest, .. } = answer;
-        let kind = HeaderValue::try_from(&head.kind).unwrap_or(HeaderValue::from_static(mime::UNKNOWN));
+        let Answer { mut head, content, rest, .. } = answer;
+        let kind =
+            HeaderValue::try_from(std::mem::take(&mut head.kind)).unwrap_or(HeaderValue::from_static(mime::UNKNOWN));
         let content = if head_only {
             Content::Withheld(head.version.size)
         } else if let Some(rest) = rest {
