@@ -367,9 +367,10 @@ impl Socket {
     /// # Errors
     /// [`ErrorKind::Terminated`], [`ErrorKind::Closed`].
     pub fn monitor(&self) -> Result<Monitor> {
-        self.core.check_alive()?;
         let (sender, monitor) = monitor::channel();
         self.core.set_monitor(Some(sender));
+        // In this order: of an end that comes in between, nobody would tell the monitor.
+        self.core.check_alive().inspect_err(|_| self.core.set_monitor(None))?;
         Ok(monitor)
     }
 
