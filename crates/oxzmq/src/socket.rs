@@ -159,7 +159,7 @@ impl Socket {
     }
 
     /// Ends what [`Socket::connect`] began, under the same string. Messages received from there and not yet
-    /// read are dropped; messages queued to there linger.
+    /// read are dropped and counted; messages queued to there linger.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] when the socket has no such endpoint.
