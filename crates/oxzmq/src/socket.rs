@@ -487,8 +487,8 @@ options! {
     /// How long a receive may wait; `None` (the default) for ever, zero not at all. Takes effect at once.
     /// ZMQ_RCVTIMEO.
     set_recv_timeout, recv_timeout: Option<Duration> = recv_timeout;
-    /// Wait before a lost connection is made again; default 100 ms. `None` never reconnects. The wait is
-    /// lengthened by a random part of itself unless it grows (see
+    /// Wait before a lost connection is made again; default 100 ms. `None` and zero never reconnect. The wait
+    /// is lengthened by a random part of itself unless it grows (see
     /// [`Socket::set_reconnect_interval_max`]). ZMQ_RECONNECT_IVL.
     set_reconnect_interval, reconnect_interval: Option<Duration> = reconnect_interval;
     /// Longest wait between attempts: from [`Socket::set_reconnect_interval`] the wait doubles with each
