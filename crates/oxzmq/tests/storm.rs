@@ -84,9 +84,9 @@ fn after_a_storm_of_reconnections_descriptors_threads_and_memory_are_where_they_
     let context = Context::new();
     let clients = NETWORKS.map(|transport| Client::new(&context, transport));
     let storm = |cycles: usize| (0..cycles).for_each(|n| clients[n % clients.len()].cycle(&context, n));
-    storm(90); // whatever is made once and kept
+    storm(60); // whatever is made once and kept
     let before = Resources::now();
-    storm(cycles.unwrap_or(300));
+    storm(cycles.unwrap_or(240));
     let deadline = Instant::now() + ms(5000);
     let mut after = Resources::now();
     while !after.is_within(&before) {
