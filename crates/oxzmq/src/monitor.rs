@@ -27,7 +27,7 @@ pub enum EventKind {
     Connected,
     /// A connection attempt is under way.
     ConnectDelayed,
-    /// An attempt failed or a connection was lost; the next attempt follows after [`Event::value`] milliseconds.
+    /// An attempt failed or a connection was lost; the next attempt follows after [`value`](field@Event::value) milliseconds.
     /// A name that could not be looked up is told of here.
     ConnectRetried,
     /// An endpoint was bound.
