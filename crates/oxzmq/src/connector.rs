@@ -90,7 +90,7 @@ impl Connector {
     }
 
     pub(crate) fn reconnects(&self) -> bool {
-        self.options.reconnect_interval.is_some() && !self.is_stopped()
+        self.options.reconnects_after().is_some() && !self.is_stopped()
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -116,7 +116,7 @@ impl Connector {
 
     /// Schedules the next attempt. `why` is for failures that no other event tells of.
     pub(crate) fn retry(self: &Arc<Self>, why: &str) {
-        let Some(interval) = self.options.reconnect_interval else { return };
+        let Some(interval) = self.options.reconnects_after() else { return };
         let wait = {
             let mut state = self.state.lock();
             if state.stopped {

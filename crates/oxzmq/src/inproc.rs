@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
-use oxzmq_proto::{Message, SocketType};
+use oxzmq_proto::{Kind, Message, SocketType};
 
 use crate::context;
 use crate::core::Core;
@@ -121,13 +121,18 @@ impl FarEnd for End {
     }
 
     fn close(self: Arc<Self>) {
+        let closing = self.other.upgrade().zip(self.other_id.get().copied());
         if let Some((core, id)) = self.target() {
             if let Some(parting) = self.parting.get() {
                 core.deliver(id, parting);
             }
             core.detach(id);
+            // A socket that is closed will never read them, and only who sent them is there to be told.
+            if let Some((closing, id)) = &closing {
+                core.count_lost(closing.never_read(*id));
+            }
         }
-        if let (Some(core), Some(&id)) = (self.other.upgrade(), self.other_id.get()) {
+        if let Some((core, id)) = closing {
             core.detach(id);
         }
     }
@@ -142,6 +147,11 @@ impl FarEnd for End {
             None => (send_hwm, recv_hwm),
         }
     }
+}
+
+/// How many messages a queue holds that nobody will take, subscriptions not counted.
+fn messages_in(queue: &Queue) -> u64 {
+    queue.clear().iter().filter(|message| message.kind() == Kind::Data).count() as u64
 }
 
 /// The capacity of a queue between two ends: the sum of their high-water marks, without limit when either
@@ -209,14 +219,21 @@ pub(crate) fn connect(core: &Arc<Core>, name: &str, routing_id: Bytes) -> Result
     Ok(id)
 }
 
-/// Takes back a connect that still waits for its name.
+/// Takes back a connect that still waits for its name, with what was sent to there.
 pub(crate) fn cancel(core: &Core, name: &str, id: PeerId) {
-    let mut registry = core.context.inproc.lock();
-    if let Some(waiting) = registry.pending.get_mut(name) {
-        waiting.retain(|half| half.id != id || !std::ptr::eq(half.core.as_ptr(), core));
+    let cancelled = {
+        let mut registry = core.context.inproc.lock();
+        let Some(waiting) = registry.pending.get_mut(name) else { return };
+        let is_it = |half: &Half| half.id == id && std::ptr::eq(half.core.as_ptr(), core);
+        let cancelled = waiting.iter().position(is_it).map(|at| waiting.remove(at));
         if waiting.is_empty() {
             registry.pending.remove(name);
         }
+        cancelled
+    };
+    if let Some(half) = cancelled {
+        half.outbound.close();
+        core.count_lost(messages_in(&half.outbound));
     }
 }
 
@@ -232,12 +249,13 @@ fn join(half: Half, binder: &Arc<Core>, settings: &Settings) {
     let _ = connecter_end.id.set(id);
     let _ = connecter_end.settings.set(connecter.clone());
     let far: Arc<dyn FarEnd> = Arc::clone(&connecter_end) as _;
-    let mut peer = Peer::new(inbound, outbound, far, to_binder);
+    let mut peer = Peer::new(inbound, Arc::clone(&outbound), far, to_binder);
     peer.hears_changes = connecter.hears_changes;
     let Some(binder_id) = binder.attach(peer, None) else {
         // The binder closed this very moment: as if it had closed a moment later.
         if let Some(core) = core.upgrade() {
             core.detach(id);
+            core.count_lost(messages_in(&outbound));
         }
         return;
     };

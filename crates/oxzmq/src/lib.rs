@@ -24,11 +24,12 @@
 //! ```
 //!
 //! * [`Context`] makes [`Socket`]s. A socket [binds](Socket::bind) and [connects](Socket::connect) to any
-//!   number of endpoints over `tcp://`, `ipc://`, `ws://` and `inproc://`, and sends and receives [`Message`]s.
+//!   number of endpoints over `tcp://`, `ipc://`, `ws://`, `wss://` (a crate feature), `inproc://` and `udp://`, and
+//!   sends and receives [`Message`]s.
 //! * Every socket is `Send` and `Sync`. Each blocking call has an async twin ([`Socket::recv_async`],
 //!   [`Socket::send_async`], [`Socket::stream`], [`Socket::sink`]) that works under any runtime.
 //! * [`Poller`] waits for many sockets and plain descriptors, [`proxy()`] joins two sockets, [`Monitor`] tells
-//!   what happens to connections.
+//!   what happens to connections, also as a [stream](Monitor::stream).
 //! * [`Security`] encrypts (CURVE) and asks who is there ([`Context::set_authenticator`], or ZAP); [`curve`] has the
 //!   keys.
 //! * Errors have a [kind](ErrorKind), a sentence, and the errno that the C API of ZeroMQ would report. A
@@ -80,7 +81,7 @@ pub use context::{Context, ContextBuilder, DEFAULT_MAX_HANDSHAKES, DEFAULT_MAX_S
 pub use driver::Driver;
 pub use error::{Error, ErrorKind, Result, SendError};
 pub use event_fd::EventFd;
-pub use monitor::{Event, EventKind, MONITOR_CAPACITY, Monitor};
+pub use monitor::{Event, EventKind, EventStream, MONITOR_CAPACITY, Monitor};
 pub use options::{
     AcceptFilter, CONTEXT_OPTIONS, ContextOptionInfo, Effect, OPTIONS, OptionInfo, OptionKind, OptionValue,
     ReconnectStop,

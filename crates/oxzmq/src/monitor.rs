@@ -1,16 +1,19 @@
 //! What happens to a socket's connections, told as events (`zmq_socket_monitor(3)`).
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use futures_core::Stream;
 use parking_lot::{Condvar, Mutex};
+use smallvec::SmallVec;
 
 use crate::error::{ErrorKind, Result};
+use crate::wakers::{Ticket, Wakers};
 
 /// Events kept for a monitor that nobody reads. Later ones are dropped and counted, so that neither the
 /// socket nor termination ever waits for a monitor.
@@ -24,7 +27,7 @@ pub enum EventKind {
     Connected,
     /// A connection attempt is under way.
     ConnectDelayed,
-    /// An attempt failed or a connection was lost; the next attempt follows after [`Event::value`] milliseconds.
+    /// An attempt failed or a connection was lost; the next attempt follows after [`value`](field@Event::value) milliseconds.
     /// A name that could not be looked up is told of here.
     ConnectRetried,
     /// An endpoint was bound.
@@ -112,50 +115,57 @@ struct Queue {
 struct State {
     events: VecDeque<Event>,
     dropped: u64,
-    wakers: Vec<Waker>,
-    reader_gone: bool,
-    /// The last event has been read.
-    over: bool,
+    wakers: Wakers,
+    /// Takes no more events: the last one is in, or there is no reader.
+    closed: bool,
 }
 
 impl State {
     fn next(&mut self) -> Option<Result<Event>> {
         match self.events.pop_front() {
-            Some(event) => {
-                self.over = event.kind == EventKind::Stopped;
-                Some(Ok(event))
-            }
-            None if self.over => Some(Err(ErrorKind::Closed.into())),
+            Some(event) => Some(Ok(event)),
+            None if self.closed => Some(Err(ErrorKind::Closed.into())),
             None => None,
         }
     }
 }
 
 /// The socket's end.
+#[derive(Clone)]
 pub(crate) struct Sender(Arc<Queue>);
 
 impl Sender {
+    /// Wakes whoever waits, which may run a task that uses the socket: the caller holds no lock of its own.
     pub(crate) fn send(&self, event: Event) {
-        let mut state = self.0.state.lock();
-        if state.reader_gone {
-            return;
+        let last = event.kind == EventKind::Stopped;
+        let wakers: SmallVec<[Waker; 2]> = {
+            let mut state = self.0.state.lock();
+            if state.closed {
+                return;
+            }
+            // The last event always fits: a reader must learn that there is nothing more to wait for.
+            if state.events.len() >= MONITOR_CAPACITY && !last {
+                state.dropped += 1;
+                return;
+            }
+            state.closed = last;
+            state.events.push_back(event);
+            state.wakers.drain().collect()
+        };
+        if last {
+            // One gets it, and the others learn that there is nothing more.
+            self.0.arrived.notify_all();
+        } else {
+            self.0.arrived.notify_one();
         }
-        // The last event always fits: a reader must learn that there is nothing more to wait for.
-        if state.events.len() >= MONITOR_CAPACITY && event.kind != EventKind::Stopped {
-            state.dropped += 1;
-            return;
-        }
-        state.events.push_back(event);
-        let wakers = std::mem::take(&mut state.wakers);
-        drop(state);
-        self.0.arrived.notify_one();
         wakers.into_iter().for_each(Waker::wake);
     }
 }
 
 /// Receives the [`Event`]s of one socket, in the order in which they happened.
 ///
-/// Made by [`Socket::monitor`](crate::Socket::monitor). Dropping it ends the monitoring.
+/// Made by [`Socket::monitor`](crate::Socket::monitor). Dropping it ends the monitoring. Threads and tasks may share
+/// it: each event goes to one of them, and all learn of the end.
 pub struct Monitor(Arc<Queue>);
 
 pub(crate) fn channel() -> (Sender, Monitor) {
@@ -197,8 +207,8 @@ impl Monitor {
             if let Some(next) = state.next() {
                 return next;
             }
-            if self.0.arrived.wait_until(&mut state, deadline).timed_out() && state.events.is_empty() {
-                return Err(ErrorKind::TimedOut.into());
+            if self.0.arrived.wait_until(&mut state, deadline).timed_out() {
+                return state.next().unwrap_or_else(|| Err(ErrorKind::TimedOut.into()));
             }
         }
     }
@@ -208,7 +218,40 @@ impl Monitor {
     /// # Errors
     /// [`ErrorKind::Closed`] after the last event.
     pub fn recv_async(&self) -> impl Future<Output = Result<Event>> + Send + '_ {
-        NextEvent(self)
+        let mut events = self.stream();
+        poll_fn(move |cx| events.poll_event(cx))
+    }
+
+    /// The events as a [`Stream`] that ends after [`EventKind::Stopped`]. Dropping it loses nothing.
+    ///
+    /// ```
+    /// use futures_core::Stream;
+    /// use oxzmq::{Context, Event, EventKind, SocketType};
+    ///
+    /// async fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
+    ///     std::future::poll_fn(|cx| std::pin::Pin::new(&mut *stream).poll_next(cx)).await
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> oxzmq::Result<()> {
+    /// let context = Context::new();
+    /// let socket = context.socket(SocketType::Pull)?;
+    /// let monitor = socket.monitor()?;
+    /// socket.bind("tcp://127.0.0.1:*")?;
+    /// drop(socket);
+    ///
+    /// let mut events = monitor.stream();
+    /// let mut kinds = Vec::new();
+    /// while let Some(Event { kind, endpoint, .. }) = next(&mut events).await {
+    ///     println!("{kind:?} {endpoint}");
+    ///     kinds.push(kind);
+    /// }
+    /// assert_eq!(kinds, [EventKind::Listening, EventKind::Closed, EventKind::Stopped]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn stream(&self) -> EventStream<'_> {
+        EventStream { monitor: self, ticket: None }
     }
 
     /// Events dropped because [`MONITOR_CAPACITY`] of them were waiting to be read.
@@ -220,24 +263,47 @@ impl Monitor {
 impl Drop for Monitor {
     fn drop(&mut self) {
         let mut state = self.0.state.lock();
-        state.reader_gone = true;
+        state.closed = true;
         state.events.clear();
     }
 }
 
-struct NextEvent<'a>(&'a Monitor);
+/// The stream of [`Monitor::stream`].
+#[must_use = "streams do nothing unless polled"]
+pub struct EventStream<'a> {
+    monitor: &'a Monitor,
+    /// Names its entry among the wakers, which is taken back in the end; `None` until it has left one.
+    ticket: Option<Ticket>,
+}
 
-impl Future for NextEvent<'_> {
-    type Output = Result<Event>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.0.0.state.lock();
+impl EventStream<'_> {
+    fn poll_event(&mut self, cx: &Context<'_>) -> Poll<Result<Event>> {
+        let mut state = self.monitor.0.state.lock();
         if let Some(next) = state.next() {
             return Poll::Ready(next);
         }
-        if !state.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            state.wakers.push(cx.waker().clone());
-        }
+        let replaced = state.wakers.register(self.ticket.get_or_insert_with(Ticket::new), cx.waker());
+        // In this order: a waker may be the last that holds a task, and with it others that wait here.
+        drop(state);
+        drop(replaced);
         Poll::Pending
+    }
+}
+
+impl Stream for EventStream<'_> {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        // The one error is that the last event has been read.
+        self.poll_event(cx).map(Result::ok)
+    }
+}
+
+impl Drop for EventStream<'_> {
+    fn drop(&mut self) {
+        let Some(ticket) = &self.ticket else { return };
+        // A statement of its own, so that the lock is free when the waker is dropped.
+        let waker = self.monitor.0.state.lock().wakers.forget(ticket);
+        drop(waker);
     }
 }

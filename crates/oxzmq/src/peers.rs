@@ -237,6 +237,9 @@ pub(crate) struct Peers {
 }
 
 /// Messages that a socket has dropped, by what was the matter; see [`SocketStats`](crate::SocketStats).
+///
+/// Those that a newer one has replaced under [`set_conflate`](crate::Socket::set_conflate) are not among them: to have
+/// them replaced is what the option is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drops {
@@ -251,9 +254,13 @@ pub struct Drops {
     /// REQ: replies that nobody waits for any more, of another peer or to another request.
     pub stale: u64,
     /// Messages queued for a connection when it was lost for good or the time to linger was over, and those being
-    /// written when it was lost, of which some may have gone out whole.
+    /// written when it was lost, of which some may have gone out whole. Over inproc those that the other socket had not
+    /// read when it was closed, and those for a name that nobody had bound yet when its endpoint was disconnected.
     pub lost: u64,
-    /// SUB, DISH: messages that were not subscribed to, or not any more.
+    /// What came and was for nobody: messages that were not subscribed to, or not any more (SUB, DISH); what is said to
+    /// those that do not receive (PUB, RADIO, PUSH); what was unread of an endpoint when it was disconnected, or of a
+    /// connection when STREAM closed it. Also, counted when they leave, the messages of peers that are not heard: of PAIR
+    /// and CHANNEL all but the first, of ROUTER those with the routing id of another.
     pub unwanted: u64,
 }
 
@@ -296,11 +303,15 @@ impl Peers {
         PeerId { index, generation: 0 }
     }
 
+    /// Forgets a peer, with what has come from it and was not read.
     pub(crate) fn remove(&mut self, id: PeerId) {
         let Some(slot) = self.slots.get_mut(id.index as usize) else { return };
-        if slot.generation == id.generation && slot.peer.take().is_some() {
+        if slot.generation == id.generation
+            && let Some(peer) = slot.peer.take()
+        {
             slot.generation = slot.generation.wrapping_add(1);
             self.free.push(id.index);
+            self.drops.unwanted += peer.unread() as u64;
         }
     }
 

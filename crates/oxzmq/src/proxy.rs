@@ -19,7 +19,8 @@ const BURST: usize = 1000;
 /// # Errors
 /// The error that ended it: [`ErrorKind::Terminated`] after
 /// [`Context::shutdown`](crate::Context::shutdown), [`ErrorKind::Interrupted`] by a signal where an end is
-/// [interruptible](Socket::set_interruptible); nothing is lost then, and it may be called again.
+/// [interruptible](Socket::set_interruptible); nothing is lost then, and it may be called again. With the context's end a
+/// message is lost that was received for a side without room: there is nobody left to receive it.
 pub fn proxy(front: &Socket, back: &Socket, capture: Option<&Socket>) -> Result<()> {
     run(front, back, capture, None)
 }
@@ -32,6 +33,12 @@ pub fn proxy(front: &Socket, back: &Socket, capture: Option<&Socket>) -> Result<
 ///   received at the front, sent at the front, received at the back, sent at the back.
 ///
 /// A REP `control` answers everything else with an empty message (`zmq_proxy_steerable(3)`).
+///
+/// A message is received only when its receiver has room, so that none is in the proxy's hands when it ends: all that was
+/// not forwarded can be received from the socket that it came to. The exceptions are a socket that is both ends, a
+/// receiver whose room another thread takes at this moment, and a ROUTER with
+/// [`set_router_mandatory`](Socket::set_router_mandatory) that has room, but not for the peer addressed: such a message
+/// is kept until there is room, and dropped when `TERMINATE` comes first.
 ///
 /// # Errors
 /// As [`proxy`]; also those of `control`.
@@ -46,7 +53,7 @@ fn run(front: &Socket, back: &Socket, capture: Option<&Socket>, control: Option<
         from: front,
         to: back,
         // One socket that is both ends, a REP say, may have room only for a reply to what it has received.
-        checks_room: interruptible && !same,
+        checks_room: (interruptible || control.is_some()) && !same,
         full: false,
         held: None,
         received: Traffic::default(),
@@ -140,7 +147,7 @@ fn size(message: &Message) -> (u64, u64) {
 struct Direction<'a> {
     from: &'a Socket,
     to: &'a Socket,
-    /// A signal may end the proxy, so that nothing is received for which there is no room.
+    /// A signal or a command may end the proxy, so that nothing is received for which there is no room.
     checks_room: bool,
     /// There was no room at the receiver.
     full: bool,

@@ -159,7 +159,7 @@ impl Socket {
     }
 
     /// Ends what [`Socket::connect`] began, under the same string. Messages received from there and not yet
-    /// read are dropped; messages queued to there linger.
+    /// read are dropped and counted; messages queued to there linger.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] when the socket has no such endpoint.
@@ -367,9 +367,10 @@ impl Socket {
     /// # Errors
     /// [`ErrorKind::Terminated`], [`ErrorKind::Closed`].
     pub fn monitor(&self) -> Result<Monitor> {
-        self.core.check_alive()?;
         let (sender, monitor) = monitor::channel();
         self.core.set_monitor(Some(sender));
+        // In this order: of an end that comes in between, nobody would tell the monitor.
+        self.core.check_alive().inspect_err(|_| self.core.set_monitor(None))?;
         Ok(monitor)
     }
 
@@ -486,8 +487,8 @@ options! {
     /// How long a receive may wait; `None` (the default) for ever, zero not at all. Takes effect at once.
     /// ZMQ_RCVTIMEO.
     set_recv_timeout, recv_timeout: Option<Duration> = recv_timeout;
-    /// Wait before a lost connection is made again; default 100 ms. `None` never reconnects. The wait is
-    /// lengthened by a random part of itself unless it grows (see
+    /// Wait before a lost connection is made again; default 100 ms. `None` and zero never reconnect. The wait
+    /// is lengthened by a random part of itself unless it grows (see
     /// [`Socket::set_reconnect_interval_max`]). ZMQ_RECONNECT_IVL.
     set_reconnect_interval, reconnect_interval: Option<Duration> = reconnect_interval;
     /// Longest wait between attempts: from [`Socket::set_reconnect_interval`] the wait doubles with each

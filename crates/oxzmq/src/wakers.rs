@@ -35,11 +35,16 @@ pub(crate) struct TaskWait {
 pub(crate) struct Wakers(Vec<(u64, Waker)>);
 
 impl Wakers {
-    /// Keeps the latest waker of each ticket.
-    pub(crate) fn register(&mut self, ticket: &Ticket, waker: &Waker) {
+    /// Keeps the latest waker of each ticket, and returns the one that it replaces, for the caller to drop once no
+    /// lock is held.
+    pub(crate) fn register(&mut self, ticket: &Ticket, waker: &Waker) -> Option<Waker> {
         match self.0.iter_mut().find(|(known, _)| *known == ticket.0) {
-            Some((_, known)) => known.clone_from(waker),
-            None => self.0.push((ticket.0, waker.clone())),
+            Some((_, known)) if known.will_wake(waker) => None,
+            Some((_, known)) => Some(std::mem::replace(known, waker.clone())),
+            None => {
+                self.0.push((ticket.0, waker.clone()));
+                None
+            }
         }
     }
 

@@ -332,6 +332,35 @@ fn what_a_lost_connection_takes_with_it_is_counted() {
 }
 
 #[test]
+fn a_message_that_is_being_written_when_its_connection_is_lost_is_counted() {
+    let context = TestContext::new();
+    for transport in NETWORKS {
+        let (push, pull) = (context.socket(SocketType::Push), context.socket(SocketType::Pull));
+        pull.set_recv_hwm(1).unwrap();
+        transport.join(&push, &pull);
+        // With more than it may keep it stops to read; and the message is more than the kernel takes.
+        (0..2).for_each(|_| send(&push, "small"));
+        until("both are written", || push.peers()[0].queued_out == 0);
+        until("they have come", || is_readable(&pull));
+        send(&push, vec![0; 64 << 20]);
+        until("it is being written", || push.peers()[0].octets_out > 1 << 16);
+        assert_eq!(push.queue_depths(), [(0, 0)]);
+        drop(pull);
+        until("its peer has gone", || push.stats().peers == 0);
+        assert_eq!(push.stats().drops.lost, 1, "{transport:?}");
+    }
+    // A peer that takes no more without closing: here nothing is written that could fail.
+    let (stream, endpoint) = context.bound(SocketType::Stream);
+    let client = raw_client(&endpoint);
+    let id = recv(&stream)[0].clone();
+    send(&stream, [id, vec![0; 64 << 20].into()]);
+    until("it is being written", || stream.peers()[0].octets_out > 0);
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    until("its connection is lost", || stream.stats().peers == 0);
+    assert_eq!(stream.stats().drops.lost, 1);
+}
+
+#[test]
 fn the_end_of_a_context_tells_what_it_waits_for() {
     let context = TestContext::new();
     assert!(Context::new().term_within(Duration::ZERO).is_ok());

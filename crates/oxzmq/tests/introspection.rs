@@ -253,6 +253,95 @@ fn what_a_subscriber_did_not_ask_for_is_counted() {
 }
 
 #[test]
+fn what_is_said_to_those_that_do_not_receive_is_counted() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let (publisher, xsub) = context.pair(transport, SocketType::Pub, SocketType::Xsub);
+        (0..10).for_each(|n| send(&xsub, format!("no subscription {n}")));
+        send(&xsub, "\u{1}a");
+        until("all are counted", || publisher.stats().drops.unwanted == 10);
+        publisher.wait_for_subscribers("a", 1, Some(PATIENCE)).unwrap();
+        assert_eq!(publisher.stats().dropped, 10, "{transport:?}");
+    }
+    // Over inproc nobody asks what type the other end has.
+    for (one_way, talker) in [(SocketType::Push, SocketType::Dealer), (SocketType::Radio, SocketType::Dealer)] {
+        let (one_way, talker) = context.inproc_pair(one_way, talker);
+        send(&talker, "psst");
+        assert_eq!(one_way.stats().drops.unwanted, 1);
+    }
+}
+
+#[test]
+fn what_a_disconnect_leaves_unread_is_counted() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let (push, pull) = context.pair(transport, SocketType::Push, SocketType::Pull);
+        (0..10).for_each(|n| send(&push, n.to_string()));
+        until("all have come", || pull.queue_depths() == [(0, 10)]);
+        assert_eq!(recv(&pull), Message::from("0"));
+        pull.disconnect(&push.last_endpoint()).unwrap();
+        until("the other end knows", || push.stats().peers == 0);
+        assert_eq!(pull.stats().drops.unwanted, 9, "{transport:?}");
+        assert_eq!(push.stats().dropped, 0, "{transport:?}: they had arrived");
+    }
+}
+
+#[test]
+fn what_an_unbound_name_was_sent_is_counted_when_its_endpoint_is_disconnected() {
+    let context = TestContext::new();
+    for socket_type in [SocketType::Push, SocketType::Xsub] {
+        let sender = context.connected(socket_type, "inproc://nowhere");
+        (0..5).for_each(|n| send(&sender, n.to_string()));
+        if socket_type == SocketType::Xsub {
+            send(&sender, "\u{1}a subscription, which does not count");
+        }
+        sender.disconnect("inproc://nowhere").unwrap();
+        assert_eq!(sender.stats().drops.lost, 5, "{socket_type}");
+    }
+}
+
+#[test]
+fn what_a_socket_leaves_unread_over_inproc_is_counted_by_its_sender() {
+    let context = TestContext::new();
+    for (bound, connected) in [(SocketType::Push, SocketType::Pull), (SocketType::Pull, SocketType::Push)] {
+        let pair = context.inproc_pair(bound, connected);
+        let (push, pull) = if bound == SocketType::Push { pair } else { (pair.1, pair.0) };
+        (0..6).for_each(|n| send(&push, n.to_string()));
+        assert_eq!(recv(&pull), Message::from("0"));
+        drop(pull);
+        assert_eq!((push.stats().drops.lost, push.stats().dropped), (5, 5), "{bound} bound");
+    }
+}
+
+#[test]
+fn the_messages_of_peers_that_are_not_heard_are_counted() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let heard = |socket_type, connected, named: bool| {
+            let (bound, first) = (context.socket(socket_type), context.socket(connected));
+            let second = context.socket(connected);
+            if named {
+                [&first, &second].iter().for_each(|socket| socket.set_routing_id("name").unwrap());
+            }
+            let endpoint = transport.join(&bound, &first);
+            second.connect(&endpoint).unwrap();
+            (0..3).for_each(|n| send(&second, n.to_string()));
+            until("all have come", || bound.queue_depths().contains(&(0, 3)));
+            drop(second);
+            until("it has gone", || bound.stats().peers == 1);
+            assert_eq!(
+                (bound.stats().drops.unwanted, bound.stats().dropped),
+                (3, 3),
+                "{socket_type} over {transport:?}"
+            );
+        };
+        heard(SocketType::Pair, SocketType::Pair, false);
+        heard(SocketType::Channel, SocketType::Channel, false);
+        heard(SocketType::Router, SocketType::Dealer, true);
+    }
+}
+
+#[test]
 fn a_thread_that_waits_for_peers_serves_the_others_messages() {
     // One thread waits for a peer that never comes, and leads; messages reach the others all the same.
     let context = TestContext::new();

@@ -2,11 +2,17 @@
 
 mod common;
 
+use std::future::Future;
 use std::net::TcpListener;
+use std::pin::pin;
+use std::sync::{Arc, mpsc};
+use std::task::{Poll, Wake, Waker};
+use std::thread;
 use std::time::Instant;
 
 use common::*;
-use oxzmq::{ErrorKind, EventKind, EventKind::*, Message, Monitor, SocketType};
+use futures_core::Stream;
+use oxzmq::{ErrorKind, EventKind, EventKind::*, Message, Monitor, Socket, SocketType};
 
 /// The kinds of the next events.
 fn kinds(monitor: &Monitor, count: usize) -> Vec<EventKind> {
@@ -267,4 +273,102 @@ fn until_its_handshake_is_over_a_peer_is_not_there() {
     assert_eq!(push.stats().peers, 0);
     assert_kind(push.try_send("x"), ErrorKind::WouldBlock);
     assert!(!push.readiness().unwrap().writable());
+}
+
+/// A waker that does its work at once, in the middle of what raised the event, as executors may.
+struct AtOnce<F>(F);
+
+impl<F: Fn() + Send + Sync> Wake for AtOnce<F> {
+    fn wake(self: Arc<Self>) {
+        (self.0)();
+    }
+}
+
+#[test]
+fn whoever_an_event_wakes_may_use_the_socket_at_once_and_close_it() {
+    let context = TestContext::new();
+    let close: fn(&Socket) = |socket| socket.close();
+    let replace: fn(&Socket) = |socket| drop(socket.monitor().unwrap());
+    let bind: fn(&Socket) = |socket| drop(socket.bind("tcp://127.0.0.1:*").unwrap());
+    for work in [close, replace, bind] {
+        let (socket, endpoint) = context.bound(SocketType::Pull);
+        let socket = Arc::new(socket);
+        let monitor = socket.monitor().unwrap();
+        let (done, is_done) = mpsc::channel();
+        let waker = Waker::from(Arc::new(AtOnce(move || {
+            work(&socket);
+            done.send(()).unwrap();
+        })));
+        let mut waiting = pin!(monitor.recv_async());
+        assert!(waiting.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+        let _client = raw_client(&endpoint);
+        is_done.recv_timeout(PATIENCE).expect("the I/O thread goes on");
+    }
+}
+
+#[test]
+fn all_who_wait_for_events_learn_of_the_end() {
+    let context = TestContext::new();
+    let (socket, endpoint) = context.bound(SocketType::Pull);
+    let monitor = socket.monitor().unwrap();
+    let tasks = [(); 2].map(|()| Arc::new(CountWakes::default()));
+    let mut waiting = [(); 2].map(|()| Box::pin(monitor.recv_async()));
+    for (task, waits) in tasks.iter().zip(&mut waiting) {
+        assert!(poll_once(waits.as_mut(), task).is_pending());
+    }
+    thread::scope(|scope| {
+        let (read, is_read) = mpsc::channel();
+        for _ in 0..4 {
+            let read = read.clone();
+            let monitor = &monitor;
+            scope.spawn(move || while monitor.recv().is_ok_and(|event| read.send(event.kind).is_ok()) {});
+        }
+        // All have begun to wait by then, or nearly so.
+        let _client = raw_client(&endpoint);
+        assert_eq!(is_read.recv_timeout(PATIENCE).unwrap(), Accepted);
+        drop(socket);
+    });
+    for (task, waits) in tasks.iter().zip(&mut waiting) {
+        until("the first event has woken it", || task.count() == 1);
+        assert!(
+            matches!(poll_once(waits.as_mut(), task), Poll::Ready(Err(error)) if error.kind() == ErrorKind::Closed)
+        );
+    }
+}
+
+#[test]
+fn who_gives_up_waiting_for_an_event_leaves_nothing_behind() {
+    let context = TestContext::new();
+    let socket = context.socket(SocketType::Pull);
+    let monitor = socket.monitor().unwrap();
+    let (wakes, other) = (Arc::default(), Arc::default());
+    for _ in 0..3 {
+        let (mut given_up, mut moved) = (pin!(monitor.recv_async()), pin!(monitor.recv_async()));
+        assert!(poll_once(given_up.as_mut(), &wakes).is_pending());
+        assert!(poll_once(moved.as_mut(), &wakes).is_pending());
+        assert!(poll_once(moved.as_mut(), &other).is_pending(), "another task goes on waiting");
+    }
+    assert_eq!((Arc::strong_count(&wakes), Arc::strong_count(&other)), (1, 1), "nobody keeps the wakers");
+    socket.bind("tcp://127.0.0.1:*").unwrap();
+    assert_eq!((wakes.count(), other.count()), (0, 0));
+    assert_eq!(kinds(&monitor, 1), [Listening]);
+}
+
+#[test]
+fn events_are_a_stream_that_ends_after_the_last_one() {
+    let context = TestContext::new();
+    let socket = context.socket(SocketType::Pull);
+    let monitor = socket.monitor().unwrap();
+    let mut events = monitor.stream();
+    let mut next = || block_on(std::future::poll_fn(|cx| std::pin::Pin::new(&mut events).poll_next(cx)));
+    thread::scope(|scope| {
+        let reader = scope.spawn(move || std::iter::from_fn(|| next().map(|event| event.kind)).collect::<Vec<_>>());
+        let endpoint = socket.bind("tcp://127.0.0.1:*").unwrap();
+        socket.unbind(&endpoint).unwrap();
+        drop(socket);
+        assert_eq!(reader.join().unwrap(), [Listening, Closed, Stopped]);
+    });
+    let wakes = Arc::default();
+    let mut late = pin!(monitor.recv_async());
+    assert!(poll_once(late.as_mut(), &wakes).is_ready());
 }

@@ -89,12 +89,14 @@ const OPTIONS: &[(i32, Takes, &[SocketType])] = &[
     (81, Takes::Nothing, ALL),
     (84, Takes::Int(Some(1500), 1, MAX), ALL),
     (92, Takes::Octets(Some(0), 0, 16), ALL),
+    (97, Takes::Int(Some(0), 0, 3), &[Router, Rep]),
     (98, FLAG, &[Pub, Xpub]),
     (99, Takes::Octets(Some(0), 0, 255), ALL),
     (100, Takes::Octets(Some(0), 0, 255), ALL),
     (101, Takes::Int(Some(8192), 1, MAX), ALL),
     (102, Takes::Int(Some(8192), 1, MAX), ALL),
     (108, FLAG, &[Pub, Xpub, Xsub]),
+    (109, Takes::Int(Some(0), i32::MIN, MAX), ALL),
     (110, Takes::Octets(None, 0, MANY), ALL),
     (111, Takes::Octets(None, 0, MANY), ALL),
     (112, Takes::Int(Some(0), 0, MAX), ALL),
@@ -121,10 +123,13 @@ fn every_option_has_its_default_its_range_and_its_types() {
                 Takes::Int(default, least, most) => {
                     let lingers_not = option.name == "LINGER" && matches!(socket_type, Sub | Xsub | Dish);
                     let default = if lingers_not { Some(0) } else { default };
-                    assert_eq!(socket.option(option).ok(), default.filter(|_| has).map(OptionValue::Int), "{what}");
+                    assert_eq!(socket.option(option).ok(), default.map(OptionValue::Int), "{what}, of any type");
                     assert!(!set(octets(4)), "{what} takes no octets");
                     for value in [least, most, 1.clamp(least, most)] {
                         assert_eq!(set(value.into()), has, "{what} {value}");
+                        if has && default.is_some() && option.name != "HEARTBEAT_TTL" {
+                            assert_eq!(socket.option(option).unwrap(), value.into(), "{what}");
+                        }
                     }
                     assert!(least == i32::MIN || !set((least - 1).into()), "{what} below {least}");
                     assert!(most == MAX || !set((most + 1).into()), "{what} above {most}");
@@ -134,7 +139,7 @@ fn every_option_has_its_default_its_range_and_its_types() {
                         OptionValue::Bytes(octets) => octets.len(),
                         other => panic!("{what} reads {other:?}"),
                     });
-                    assert_eq!(found, at_first.filter(|_| has), "{what}");
+                    assert_eq!(found, at_first, "{what}, of any type");
                     assert!(!set(1.into()), "{what} takes no number");
                     assert_eq!((set(octets(least)), set(octets(most))), (has, has), "{what}");
                     assert!(least == 0 || !set(octets(least - 1)), "{what}");
@@ -183,6 +188,13 @@ fn options_that_are_one_bit_agree_and_read_as_one() {
     for name in ["LOOPBACK_FASTPATH", "INVERT_MATCHING", "ZAP_ENFORCE_DOMAIN", "MULTICAST_LOOP"] {
         socket.set_option(option(name), -5).unwrap();
         assert_eq!(read(name), 1.into(), "{name}");
+    }
+    for (name, value) in [("RECONNECT_IVL", 0), ("RECONNECT_STOP", -1), ("RECONNECT_STOP", 12), ("RECONNECT_STOP", 0)] {
+        socket.set_option(option(name), value).unwrap();
+        assert_eq!(read(name), value.into(), "{name}");
+    }
+    for name in ["ZAP_DOMAIN", "SOCKS_PROXY"] {
+        assert_kind(socket.set_option(option(name), &b"\xff"[..]), ErrorKind::InvalidArgument);
     }
     for (set, reads) in [(99, 0), (150, 100), (12_345, 12_300), (-99, 0)] {
         socket.set_option(option("HEARTBEAT_TTL"), set).unwrap();

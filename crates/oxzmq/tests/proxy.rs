@@ -198,6 +198,11 @@ fn steered(control: SocketType, commander: SocketType, body: impl FnOnce(&Socket
     });
 }
 
+/// The answer to STATISTICS.
+fn numbers(answer: &Message) -> Vec<u64> {
+    answer.frames().iter().map(|frame| u64::from_ne_bytes(frame[..].try_into().unwrap())).collect()
+}
+
 #[test]
 fn a_proxy_pauses_and_goes_on_and_ends_by_command() {
     steered(SocketType::Pair, SocketType::Pair, |pusher, puller, commander| {
@@ -222,9 +227,7 @@ fn a_proxy_counts_frames_and_octets_at_each_end() {
         send(pusher, "x");
         (0..2).for_each(|_| drop(recv(puller)));
         send(commander, "STATISTICS");
-        let numbers: Vec<_> =
-            recv(commander).frames().iter().map(|frame| u64::from_ne_bytes(frame[..].try_into().unwrap())).collect();
-        assert_eq!(numbers, [3, 14, 0, 0, 0, 0, 3, 14]);
+        assert_eq!(numbers(&recv(commander)), [3, 14, 0, 0, 0, 0, 3, 14]);
     });
 }
 
@@ -256,4 +259,27 @@ fn one_socket_as_both_ends_can_be_steered() {
         send(&commander, "TERMINATE");
         running.join().unwrap().unwrap();
     });
+}
+
+#[test]
+fn what_a_proxy_ended_by_command_has_not_forwarded_can_still_be_received() {
+    let context = TestContext::new();
+    let (front, pusher) = context.inproc_pair(SocketType::Pull, SocketType::Push);
+    let (back, puller) = (context.socket(SocketType::Push), context.socket(SocketType::Pull));
+    back.set_send_hwm(1).unwrap();
+    puller.set_recv_hwm(1).unwrap();
+    Transport::Inproc.join(&back, &puller);
+    let (control, commander) = context.inproc_pair(SocketType::Pair, SocketType::Pair);
+    (0..10).for_each(|n| send(&pusher, n.to_string()));
+    thread::scope(|scope| {
+        let running = scope.spawn(|| oxzmq::proxy_steerable(&front, &back, None, &control));
+        until("the proxy has filled the back", || {
+            send(&commander, "STATISTICS");
+            numbers(&recv(&commander))[6] == 2
+        });
+        send(&commander, "TERMINATE");
+        running.join().unwrap().unwrap();
+    });
+    let all = [drain(&puller), drain(&front)].concat();
+    assert_eq!(all, (0..10).map(|n| Message::from(n.to_string())).collect::<Vec<_>>());
 }

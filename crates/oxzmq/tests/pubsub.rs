@@ -1,9 +1,14 @@
 //! Subscriptions and fan-out: PUB, SUB, XPUB, XSUB.
 
 mod common;
+mod raw;
+
+use std::io::Write;
+use std::net::{Shutdown, TcpListener};
 
 use common::*;
 use oxzmq::{ErrorKind, EventKind, Message, Socket, SocketType};
+use raw::hello;
 
 /// XPUB and SUB over inproc, where subscriptions arrive before `subscribe` returns.
 fn xpub_and_sub(context: &TestContext) -> (Socket, Socket) {
@@ -372,6 +377,36 @@ fn what_xsub_sends_while_its_publisher_is_away_is_lost() {
 }
 
 #[test]
+fn what_an_xsub_had_queued_for_a_lost_publisher_is_not_for_the_next() {
+    let context = TestContext::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
+    let xsub = context.socket(SocketType::Xsub);
+    xsub.set_send_hwm(40).unwrap();
+    let monitor = xsub.monitor().unwrap();
+    xsub.connect(&endpoint).unwrap();
+    // A publisher that reads nothing, and leaves without a reset, so that the loss finds the queue as it is.
+    let (mut publisher, _) = listener.accept().unwrap();
+    publisher.write_all(&hello("XPUB")).unwrap();
+    await_event(&monitor, EventKind::HandshakeSucceeded);
+    let (mut written, mut in_vain) = (0, 0);
+    until("the kernel takes no more, and the queue is full", || {
+        send(&xsub, vec![b'x'; 30_000]);
+        let before = std::mem::replace(&mut written, xsub.peers()[0].octets_out);
+        in_vain = if written == before { in_vain + 1 } else { 0 };
+        in_vain >= 300 && xsub.stats().drops.full > 0
+    });
+    publisher.shutdown(Shutdown::Write).unwrap();
+    await_event(&monitor, EventKind::ConnectRetried);
+    drop((publisher, listener));
+    let xpub = context.socket(SocketType::Xpub);
+    xpub.bind(&endpoint).unwrap();
+    await_event(&monitor, EventKind::HandshakeSucceeded);
+    send(&xsub, "new");
+    assert_eq!(recv(&xpub).byte_len(), 3);
+}
+
+#[test]
 fn leading_frames_that_look_like_subscriptions_are_and_the_rest_is_a_message() {
     let context = TestContext::new();
     for transport in TRANSPORTS {
@@ -581,6 +616,23 @@ fn one_message_after_a_report_is_for_the_newcomer_alone_and_no_further_one() {
     send(&xpub, "a");
     assert_eq!(drain(&sub).len(), 1);
     assert_kind(xpub.subscribe("c"), ErrorKind::InvalidArgument);
+}
+
+#[test]
+fn a_message_that_nobody_is_subscribed_to_is_that_one_message_after_a_report() {
+    let context = TestContext::new();
+    let (xpub, sub) = xpub_and_sub(&context);
+    xpub.set_xpub_manual_last_value(true).unwrap();
+    sub.subscribe("a").unwrap();
+    recv(&xpub);
+    send(&xpub, "a, and nobody is subscribed");
+    // Without the mode subscriptions are made by themselves, and no report is received of this one.
+    xpub.set_xpub_manual_last_value(false).unwrap();
+    let other = context.connected(SocketType::Sub, &xpub.last_endpoint());
+    other.subscribe("a").unwrap();
+    xpub.set_xpub_manual_last_value(true).unwrap();
+    send(&xpub, "a, for all");
+    assert_eq!(drain(&other).len(), 1);
 }
 
 #[test]

@@ -375,6 +375,8 @@ fn a_probe_is_sent_once_for_each_peer_and_not_with_each_connection() {
         router.bind(place.endpoint()).unwrap();
         send(&dealer, "not a probe");
         assert_eq!(recv(&router)[1], b"not a probe"[..], "{transport:?}");
+        send(&dealer, "nor anything behind it");
+        assert_eq!(recv(&router)[1], b"nor anything behind it"[..], "{transport:?}");
     }
 }
 

@@ -156,14 +156,20 @@ fn a_full_client_holds_up_nobody_else() {
 fn who_connects_again_is_somebody_else() {
     let context = TestContext::new();
     for transport in TRANSPORTS {
-        let (server, client, before, endpoint) = served(&context, transport);
-        client.disconnect(&endpoint).unwrap();
-        until("the old number is nobody's", || {
-            server.try_send(to(before, "x")).is_err_and(|error| error.kind() == ErrorKind::HostUnreachable)
-        });
-        client.connect(&endpoint).unwrap();
-        send(&client, "again");
-        assert_ne!(recv(&server).routing_id(), before);
+        let (server, client, first, endpoint) = served(&context, transport);
+        let mut numbers = vec![first];
+        for _ in 0..5 {
+            let before = *numbers.last().unwrap();
+            client.disconnect(&endpoint).unwrap();
+            until("the old number is nobody's", || {
+                server.try_send(to(before, "x")).is_err_and(|error| error.kind() == ErrorKind::HostUnreachable)
+            });
+            client.connect(&endpoint).unwrap();
+            send(&client, "again");
+            let now = recv(&server).routing_id();
+            assert!(!numbers.contains(&now), "{transport:?}: {now} after {numbers:?}");
+            numbers.push(now);
+        }
     }
 }
 

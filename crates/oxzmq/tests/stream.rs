@@ -151,6 +151,8 @@ fn closing_a_peer_drops_what_it_sent() {
     until("it has come", || stream.readiness().unwrap().readable());
     stream.send([id, Frame::new()]).unwrap();
     assert_silent(&stream);
+    until("it is gone", || stream.stats().peers == 0);
+    assert_eq!((stream.stats().drops.unwanted, stream.stats().dropped), (1, 1));
 }
 
 #[test]

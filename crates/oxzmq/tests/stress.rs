@@ -2,7 +2,8 @@
 //! sockets, with shutdown in the middle. Every message carries its sender and number, so that the counts prove
 //! that nothing was lost, delivered twice, or reordered for one receiver.
 //!
-//! Each test runs for a moment; `OXZMQ_STRESS_SECONDS=60 cargo test --test stress` makes it longer.
+//! Each test runs for a moment; `OXZMQ_STRESS_SECONDS=600 cargo test -p oxzmq --test stress -- --test-threads=16` makes
+//! it longer, all of them at once.
 
 mod common;
 

@@ -166,7 +166,7 @@ static void options (void)
                      ZMQ_USE_FD, 9999};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         for (int value = -2; value <= 2; value++)
-            if (numbers[i] != ZMQ_RECONNECT_IVL || value != 0) /* which 4.3.6 reads as -1 */
+            if (numbers[i] != ZMQ_RECONNECT_IVL || value != 0) /* which 4.3.6 reads as -1, 4.3.4 as 0 */
                 set_and_get (socket, numbers[i], value);
     char room[300];
     size_t size = sizeof room;

@@ -344,7 +344,9 @@ impl Core {
     }
 
     pub(crate) fn raise(&self, event: Event) {
-        if let Some(monitor) = &*self.monitor.lock() {
+        // A copy, because the lock must be free by then: whoever is woken may use this very socket, or close it.
+        let monitor = self.monitor.lock().clone();
+        if let Some(monitor) = monitor {
             monitor.send(event);
         }
     }

@@ -163,6 +163,15 @@ impl Core {
         }
     }
 
+    /// Messages of a peer that a closed socket leaves unread.
+    pub(crate) fn never_read(&self, id: PeerId) -> u64 {
+        let state = self.state.lock();
+        if state.phase != Phase::Closed {
+            return 0;
+        }
+        state.peers.get(id).map_or(0, |peer| peer.unread() as u64)
+    }
+
     pub(crate) fn count_drops(&self, count: impl FnOnce(&mut Drops)) {
         count(&mut self.state.lock().peers.drops);
     }

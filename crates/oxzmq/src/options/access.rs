@@ -46,11 +46,13 @@ impl Socket {
     /// Reads an option.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] for options that the socket type lacks or that can only be set;
-    /// [`ErrorKind::Terminated`].
+    /// [`ErrorKind::InvalidArgument`] for options that can only be set, and for those that can only be read and that the
+    /// socket type lacks; [`ErrorKind::Terminated`].
     pub fn option(&self, option: &OptionInfo) -> Result<OptionValue> {
         self.core().check_alive()?;
-        self.check_type(option)?;
+        if !option.is_settable() {
+            self.check_type(option)?;
+        }
         match option.get {
             Get::No => Err(invalid(format!("{} can only be set", option.name))),
             Get::Field(get) => Ok(self.core().options(get)),

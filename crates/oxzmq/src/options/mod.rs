@@ -36,7 +36,7 @@ pub(crate) struct Options {
     pub(crate) recv_timeout: Option<Duration>,
     pub(crate) routing_id: Bytes,
     pub(crate) connect_routing_id: Option<Bytes>,
-    /// `None` never reconnects.
+    /// `None` never reconnects, nor does zero.
     pub(crate) reconnect_interval: Option<Duration>,
     /// Zero keeps the interval constant (with jitter).
     pub(crate) reconnect_interval_max: Duration,
@@ -88,6 +88,8 @@ pub(crate) struct Options {
     pub(crate) loopback_fastpath: bool,
     pub(crate) in_batch_size: u32,
     pub(crate) out_batch_size: u32,
+    /// The bits of RECONNECT_STOP that mean nothing.
+    pub(crate) reconnect_stop_rest: i32,
 
     pub(crate) router_mandatory: bool,
     pub(crate) router_handover: bool,
@@ -135,6 +137,11 @@ impl Options {
         use SocketType::{Client, Dealer, Peer, Router, Server};
         let greets = matches!(socket_type, Router | Dealer | Client | Server | Peer) && !self.hello.is_empty();
         greets.then(|| Message::single(self.hello.clone()))
+    }
+
+    /// The wait before a lost connection is made again, if it is.
+    pub(crate) fn reconnects_after(&self) -> Option<Duration> {
+        self.reconnect_interval.filter(|interval| !interval.is_zero())
     }
 
     /// Connections carry octets as they are, without ZMTP.
@@ -225,6 +232,7 @@ impl Options {
             loopback_fastpath: false,
             in_batch_size: 8192,
             out_batch_size: 8192,
+            reconnect_stop_rest: 0,
             router_mandatory: false,
             router_handover: false,
             router_raw: false,

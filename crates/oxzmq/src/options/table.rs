@@ -47,7 +47,7 @@ pub struct OptionInfo {
     pub default: &'static str,
     /// When a change shows.
     pub effect: Effect,
-    /// The socket types that have it; none named means all.
+    /// The socket types that have it; none named means all. What can be set can be read at the others, too.
     pub types: &'static [SocketType],
     /// What it is for.
     pub about: &'static str,
@@ -223,7 +223,7 @@ table! {
         set: { o, v => o.linger = v.maybe_millis() };
     RECONNECT_IVL = 18, MS_OR_NEVER, "100 ms", Endpoints, [], "Wait before reconnecting; -1 and 0 never do.",
         get: { o => or_minus_one(o.reconnect_interval.map(|interval| interval.as_millis())) },
-        set: { o, v => o.reconnect_interval = v.nonzero_millis() };
+        set: { o, v => o.reconnect_interval = v.maybe_millis() };
     BACKLOG = 19, MS, "100", Endpoints, [], "Connections that may wait to be accepted.",
         get: { o => int(o.backlog) }, set: { o, v => o.backlog = v.count() };
     RECONNECT_IVL_MAX = 21, MS, "0 (constant)", Endpoints, [], "Up to which the wait before reconnecting doubles, in ms.",
@@ -300,7 +300,8 @@ table! {
         get: { none }, set: { o, v => o.req_relaxed = v.on() };
     CONFLATE = 54, Switch, "0", Endpoints, [], "Keep only the newest message (PUSH, PULL, PUB, SUB, DEALER).",
         get: { o => o.conflate.into() }, set: { o, v => o.conflate = v.on() };
-    ZAP_DOMAIN = 55, Text(1, 255), "empty", Endpoints, [], "What the authenticator is told that the socket belongs to.",
+    ZAP_DOMAIN = 55, Text(1, 255), "empty", Endpoints, [],
+        "What the authenticator is told that the socket belongs to, in UTF-8.",
         get: { o => o.security.zap_domain.as_str().into() }, set: { socket s, v => set_zap_domain(s, &v.into_bytes()) };
     ROUTER_HANDOVER = 56, Flag, "0", Now, [Router, Rep], "A newcomer takes over a routing id that is in use.",
         get: { none }, set: { o, v => o.router_handover = v.on() };
@@ -334,7 +335,7 @@ table! {
         get: { o => millis(o.handshake_interval.unwrap_or_default()) },
         set: { o, v => o.handshake_interval = v.nonzero_millis() };
     SOCKS_PROXY = 68, Text(0, usize::MAX), "empty", Endpoints, [],
-        "`host:port` of a SOCKS5 proxy through which tcp connects; names are its to look up.",
+        "`host:port` of a SOCKS5 proxy through which tcp connects, in UTF-8; names are its to look up.",
         get: { o => o.socks_proxy.as_str().into() }, set: { socket s, v => set_socks_proxy(s, &v.into_bytes()) };
     XPUB_NODROP = 69, Flag, "0", Now, [Pub, Xpub, Radio], "Wait for full subscribers instead of leaving them out.",
         get: { none }, set: { o, v => o.xpub_nodrop = v.on() };
@@ -385,7 +386,7 @@ table! {
         get: { none }, set: { socket s, v => set_metadata(s, &v.into_bytes()) };
     MULTICAST_LOOP = 96, ANY, "1", Endpoints, [], "Whether multicast of udp reaches this machine, too.",
         get: { o => o.multicast_loop.into() }, set: { o, v => o.multicast_loop = v.on() };
-    ROUTER_NOTIFY = 97, Int(0, 3), "0", Endpoints, [],
+    ROUTER_NOTIFY = 97, Int(0, 3), "0", Endpoints, [Router, Rep],
         "ROUTER: deliver an empty frame for connections made (1) and lost (2).",
         get: { o => int(i32::from(o.router_notify_connect) | i32::from(o.router_notify_disconnect) << 1) },
         set: { o, v => (o.router_notify_connect, o.router_notify_disconnect) = (v.int() & 1 != 0, v.int() & 2 != 0) };
@@ -423,13 +424,19 @@ table! {
         "What ends attempts to connect: 1 a refused connection, 2 a failed handshake, 4 a disconnect, though messages are queued.",
         get: { o => {
             let stop = o.reconnect_stop;
-            int(i32::from(stop.refused) | i32::from(stop.handshake_failed) << 1 | i32::from(stop.after_disconnect) << 2)
+            let known = [(stop.refused, 1), (stop.handshake_failed, 2), (stop.after_disconnect, 4)];
+            let bits = known.into_iter().filter_map(|(on, bit)| on.then_some(bit)).sum::<i32>();
+            OptionValue::Int(bits | o.reconnect_stop_rest)
         } },
-        set: { o, v => o.reconnect_stop = ReconnectStop {
-            refused: v.int() & 1 != 0,
-            handshake_failed: v.int() & 2 != 0,
-            after_disconnect: v.int() & 4 != 0,
-            lost: o.reconnect_stop.lost,
+        set: { o, v => {
+            let has = |bit| v.int() & bit != 0;
+            o.reconnect_stop_rest = v.int() & !7;
+            o.reconnect_stop = ReconnectStop {
+                refused: has(1),
+                handshake_failed: has(2),
+                after_disconnect: has(4),
+                lost: o.reconnect_stop.lost,
+            };
         } };
     HELLO_MSG = 110, Binary(0, usize::MAX), "empty", Endpoints, [],
         "A message to each peer before all others (ROUTER, DEALER, CLIENT, SERVER, PEER).",

@@ -144,6 +144,8 @@ impl Publisher {
                 }
                 if self.receives {
                     self.incoming.push_own(id, message);
+                } else {
+                    peers.drops.unwanted += 1;
                 }
             }
             _ => {}

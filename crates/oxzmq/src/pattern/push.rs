@@ -23,7 +23,9 @@ impl Pattern for Push {
 
     fn readable(&mut self, peers: &mut Peers, id: PeerId) {
         // A PULL has nothing to say; what it says all the same is dropped, so that it cannot pile up.
-        while peers.pop(id, &mut Message::new()) {}
+        while peers.pop(id, &mut Message::new()) {
+            peers.drops.unwanted += 1;
+        }
     }
 
     fn writable(&mut self, peers: &mut Peers, id: PeerId) {

@@ -50,6 +50,7 @@ impl Pattern for Radio {
     }
 
     fn detached(&mut self, peers: &mut Peers, id: PeerId) {
+        self.readable(peers, id);
         self.everywhere.retain(|&known| known != id);
         self.members.retain(|_, members| {
             members.retain(|&member| member != id);
@@ -67,6 +68,7 @@ impl Pattern for Radio {
             match kind {
                 Kind::Join if group.len() <= MAX_GROUP => self.join(group, id),
                 Kind::Leave => self.leave(&group, id),
+                Kind::Data => peers.drops.unwanted += 1,
                 _ => {}
             }
         }

@@ -94,6 +94,7 @@ impl Pattern for Stream {
         while let Some(id) = self.queue.recv(peers, message) {
             let Some(peer) = peers.get(id) else { continue };
             if peer.refused {
+                peers.drops.unwanted += 1;
                 continue;
             }
             message.push_front(Frame::from(peer.routing_id.clone()));

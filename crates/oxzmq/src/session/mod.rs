@@ -382,8 +382,10 @@ impl Session {
             tx.blocked = false;
             tx.broken = false;
             if self.forgets_unsent() {
-                tx.encoded += tx.local.len();
+                // At once, so that what is sent next finds room. These types never wait for it.
+                let forgotten = std::mem::take(&mut tx.encoded) + tx.local.len();
                 tx.local.clear();
+                self.outbound.report(forgotten);
             }
             rx.link = None;
             rx.decoder = None;

@@ -150,6 +150,7 @@ impl Session {
             // of it in its own time, and that ends the connection.
             Err(Errno::PIPE | Errno::CONNRESET) if self.is_open() => {
                 tx.broken = true;
+                self.core.count_lost(tx.buffered);
                 tx.out.clear();
                 Next::Wait
             }
