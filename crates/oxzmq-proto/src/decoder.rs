@@ -427,6 +427,10 @@ impl Decoder {
         if self.is_command(flags) {
             return accept_command(frame, self.ignores_changes, out, controls);
         }
+        if flags & COMMAND != 0 && self.version == Version::V2 {
+            // There are no commands in ZMTP 2.0, and this bit is reserved. libzmq delivers no such frame either.
+            return Ok(());
+        }
         let more = flags & MORE != 0;
         if let Some(check) = &mut self.replies {
             check.frame(more, frame.len(), self.partial.len())?;
