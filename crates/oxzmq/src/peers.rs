@@ -248,7 +248,8 @@ pub struct Drops {
     /// What came from a peer was no message of its kind: an envelope without delimiter (REQ, REP), frames where there
     /// is one only (CLIENT and its like), no group (DISH).
     pub malformed: u64,
-    /// REQ: replies that nobody waits for any more, of another peer or to another request.
+    /// REQ, and DEALER and CLIENT with [`Socket::request`](crate::Socket::request): replies that nobody waits for any
+    /// more, of another peer or to another request.
     pub stale: u64,
     /// Messages queued for a connection when it was lost for good or the time to linger was over, and those being
     /// written when it was lost, of which some may have gone out whole.

@@ -52,8 +52,8 @@ impl Drop for Request<'_> {
 /// Requests.
 impl Socket {
     /// REQ, DEALER, CLIENT: sends a request, waits for its reply for up to `timeout` (`None`: for ever, and whatever the
-    /// timeout options say), and returns it. A reply that comes later is dropped, and never taken for the reply to
-    /// another request.
+    /// timeout options say), and returns it. A reply that comes later, or once more, is dropped and counted
+    /// ([`Drops::stale`](crate::Drops::stale)), and never taken for the reply to another request.
     ///
     /// A number goes with the request and comes back with the reply. On REQ and DEALER it is in the envelope, as with
     /// [`Socket::set_req_correlate`]: REP sends it back by itself, and a ROUTER has to send back all frames up to the
@@ -62,7 +62,8 @@ impl Socket {
     ///
     /// On DEALER and CLIENT any number of requests may be under way at the same time, from as many threads; other
     /// messages are received as ever, and have to be: a reply behind more of them than the receive high-water mark is
-    /// found when some have been received. On REQ a request fails with [`ErrorKind::InvalidState`] while another is under
+    /// found when some have been received. What looks like a reply to one of the last million requests counts as one:
+    /// numbers are consecutive and begin anywhere, so other messages hardly ever do. On REQ a request fails with [`ErrorKind::InvalidState`] while another is under
     /// way, however that was made; after one that has failed the next may follow.
     ///
     /// ```
