@@ -230,7 +230,7 @@ pub(crate) struct Peers {
     wakes: Wakes,
     pub(crate) options: Options,
     pub(crate) drops: Drops,
-    /// Something has happened that those who watch the socket are to look at.
+    /// A call has changed something besides its own message, at which those who wait at the socket are to look.
     pub(crate) news: bool,
     /// Who receives just now does not ask whom a message of one frame is from: to have it told takes its time.
     pub(crate) bare: bool,

@@ -2,6 +2,11 @@
 
 mod common;
 
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::thread;
+
 use common::*;
 use oxzmq::{ErrorKind, Message, Socket, SocketType};
 
@@ -295,6 +300,38 @@ fn a_routing_id_alone_addresses_nothing_even_where_it_must_be_known() {
     router.try_send([id.clone()]).unwrap();
     router.try_send([id, "body".into()]).unwrap();
     assert_eq!(drain(&dealer), [Message::from("body")]);
+}
+
+#[test]
+fn a_sender_that_waits_for_a_full_peer_goes_on_when_that_is_mandatory_no_more() {
+    let context = TestContext::new();
+    for transport in [Transport::Tcp, Transport::Inproc] {
+        let (router, endpoint) = (context.socket(SocketType::Router), transport.wildcard());
+        router.set_router_mandatory(true).unwrap();
+        router.set_send_hwm(1).unwrap();
+        let endpoint = router.bind(&endpoint).unwrap();
+        let dealer = context.socket(SocketType::Dealer);
+        dealer.set_routing_id("d").unwrap();
+        dealer.set_recv_hwm(1).unwrap();
+        dealer.connect(&endpoint).unwrap();
+        router.wait_for_peers(1, Some(PATIENCE)).unwrap();
+        // The kernel takes some, too, by and by.
+        while comes_true(A_WHILE, || router.readiness().is_ok_and(|ready| ready.writable())) {
+            fill_with(&router, |_| ["d".as_bytes(), &[0; 100_000]].into());
+        }
+        let wakes = Arc::new(CountWakes::default());
+        let mut task = pin!(router.send_async(["d", "from a task"]));
+        assert!(poll_once(task.as_mut(), &wakes).is_pending());
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| router.send(["d", "from a thread"]));
+            assert!(!comes_true(A_WHILE, || waiting.is_finished()));
+            router.set_router_mandatory(false).unwrap();
+            waiting.join().unwrap().unwrap();
+        });
+        until("the task is woken", || wakes.count() > 0);
+        assert!(matches!(poll_once(task.as_mut(), &wakes), Poll::Ready(Ok(()))));
+        assert_eq!(router.stats().drops.full, 2, "{transport:?}");
+    }
 }
 
 #[test]

@@ -325,7 +325,10 @@ impl Core {
         if state.recv_sleepers + state.send_sleepers > 0 || state.leader.is_some() {
             self.hand_on(&mut state, waited);
         }
-        if std::mem::take(&mut state.peers.news) {
+        if state.peers.news {
+            // Threads have been handed on to above. This may bring more news, so it comes first.
+            state.wake_ready_tasks();
+            state.peers.news = false;
             self.tell_watchers(&mut state);
         }
         if state.peers.has_wakes() {
