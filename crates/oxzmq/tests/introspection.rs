@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::thread;
 
 use common::*;
-use oxzmq::{ErrorKind, Mechanism, Message, SocketType};
+use oxzmq::{ErrorKind, EventKind, Mechanism, Message, SocketType};
 
 #[test]
 fn peers_tell_who_they_are_and_what_they_have_exchanged() {
@@ -190,6 +190,52 @@ fn a_peer_can_be_sent_away() {
     push.disconnect_peer(push.peers()[0].key).unwrap();
     until("it has gone", || push.peers().is_empty() && pull.peers().is_empty());
     assert_kind(pull.wait_for_peers(1, Some(A_WHILE)), ErrorKind::TimedOut);
+}
+
+#[test]
+fn a_peer_that_is_sent_away_as_soon_as_it_is_known_is_gone_at_both_ends_with_its_endpoint() {
+    let context = TestContext::new();
+    for transport in NETWORKS {
+        for immediate in [false, true] {
+            let router = context.socket(SocketType::Router);
+            let dealer = context.socket(SocketType::Dealer);
+            dealer.set_immediate(immediate).unwrap();
+            let endpoint = router.bind(&transport.wildcard()).unwrap();
+            for _ in 0..60 {
+                let monitor = dealer.monitor().unwrap();
+                dealer.connect(&endpoint).unwrap();
+                await_event(&monitor, EventKind::HandshakeSucceeded);
+                dealer.disconnect_peer(dealer.peers()[0].key).unwrap();
+                until("it has gone", || dealer.peers().is_empty());
+                assert_kind(dealer.disconnect(&endpoint), ErrorKind::NotFound);
+                until("the other end knows", || router.peers().is_empty());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_is_sent_away_as_soon_as_it_is_back_is_gone_though_messages_of_it_are_unread() {
+    let context = TestContext::new();
+    for transport in NETWORKS {
+        for _ in 0..30 {
+            let place = Place::new(transport);
+            let dealer = context.connected(SocketType::Dealer, place.endpoint());
+            let before = context.socket(SocketType::Dealer);
+            before.bind(place.endpoint()).unwrap();
+            send(&before, "unread");
+            until("it has come", || is_readable(&dealer));
+            let monitor = dealer.monitor().unwrap();
+            drop(before);
+            await_event(&monitor, EventKind::Disconnected);
+            let now = context.socket(SocketType::Dealer);
+            now.bind(place.endpoint()).unwrap();
+            await_event(&monitor, EventKind::HandshakeSucceeded);
+            dealer.disconnect_peer(dealer.peers()[0].key).unwrap();
+            until("it has gone", || dealer.peers().is_empty() && now.peers().is_empty());
+            assert_eq!(recv_text(&dealer), ["unread"], "{transport:?}");
+        }
+    }
 }
 
 #[test]
