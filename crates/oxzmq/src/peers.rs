@@ -125,6 +125,17 @@ impl Peer {
         }
     }
 
+    /// There is somebody behind its queues whom the socket speaks with.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.linked && !self.gone && !self.refused
+    }
+
+    /// It is the one that the application knows by this routing id. One that is not admitted may bear it, too, and many
+    /// bear none.
+    pub(crate) fn is_named(&self, routing_id: &[u8]) -> bool {
+        !routing_id.is_empty() && self.routing_id == routing_id && !self.gone && !self.refused
+    }
+
     /// Messages sent and not yet taken by its connection.
     pub(crate) fn queued(&self) -> usize {
         self.stage.len() + self.outbound.len()
@@ -333,6 +344,11 @@ impl Peers {
     /// Peers that a message may be queued for: somebody is behind them, or will be for the first time.
     pub(crate) fn reachable(&self) -> Vec<PeerId> {
         self.ids().filter(|&id| self.get(id).is_some_and(|peer| (peer.linked || peer.fresh) && !peer.gone)).collect()
+    }
+
+    /// How many there are that the socket speaks with now.
+    pub(crate) fn connected(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.peer.as_ref().is_some_and(|peer| peer.is_connected())).count()
     }
 
     /// Peers that are not gone, reachable or not.

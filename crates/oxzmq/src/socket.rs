@@ -382,9 +382,7 @@ impl Socket {
             return Err(ErrorKind::NotSupported.into());
         }
         self.core.with_peers(|peers| {
-            let known = |id: &PeerId| {
-                peers.get(*id).is_some_and(|peer| peer.routing_id == routing_id && !peer.gone && !peer.refused)
-            };
+            let known = |id: &PeerId| peers.get(*id).is_some_and(|peer| peer.is_named(routing_id));
             let id = peers.ids().find(known).ok_or(ErrorKind::HostUnreachable)?;
             Ok(peers.has_room(id))
         })

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::thread;
 
 use common::*;
-use oxzmq::{ErrorKind, EventKind, Mechanism, Message, SocketType};
+use oxzmq::{ErrorKind, EventKind, Mechanism, Message, PeerInfo, SocketType};
 
 #[test]
 fn peers_tell_who_they_are_and_what_they_have_exchanged() {
@@ -141,6 +141,66 @@ fn the_end_of_the_socket_ends_the_wait() {
             assert_kind(task.join().unwrap(), kind[usize::from(close)]);
         });
     }
+}
+
+#[test]
+fn peers_that_are_not_heard_say_so_and_are_not_waited_for() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        for (socket_type, other) in [
+            (SocketType::Pair, SocketType::Pair),
+            (SocketType::Channel, SocketType::Channel),
+            (SocketType::Router, SocketType::Dealer),
+        ] {
+            let socket = context.socket(socket_type);
+            let endpoint = socket.bind(&transport.wildcard()).unwrap();
+            let others = [(), ()].map(|()| {
+                let other = context.socket(other);
+                other.set_routing_id("same").unwrap();
+                other.connect(&endpoint).unwrap();
+                other
+            });
+            let connected = |peers: Vec<PeerInfo>| peers.iter().filter(|peer| peer.connected).count();
+            until("both are there", || connected(socket.peers()) == 2);
+            assert_eq!(socket.wait_for_peers(1, Some(PATIENCE)).unwrap(), 1, "{socket_type} over {transport:?}");
+            assert_kind(socket.wait_for_peers(2, Some(ms(1))), ErrorKind::TimedOut);
+            assert_eq!(block_on(socket.wait_for_peers_async(1)).unwrap(), 1);
+            assert_eq!(socket.peers().iter().filter(|peer| peer.refused).count(), 1);
+            assert!(others.iter().all(|other| !other.peers()[0].refused));
+        }
+    }
+}
+
+#[test]
+fn subscribers_whose_connection_is_down_are_not_waited_for() {
+    let context = TestContext::new();
+    let place = Place::new(Transport::Tcp);
+    for socket_type in [SocketType::Pub, SocketType::Xpub, SocketType::Radio] {
+        let publisher = context.connected(socket_type, place.endpoint());
+        {
+            let subscriber;
+            if socket_type == SocketType::Radio {
+                subscriber = context.socket(SocketType::Dish);
+                subscriber.join("news").unwrap();
+            } else {
+                subscriber = context.socket(SocketType::Sub);
+                subscriber.subscribe("news").unwrap();
+            }
+            subscriber.bind(place.endpoint()).unwrap();
+            assert_eq!(publisher.wait_for_subscribers("news", 1, Some(PATIENCE)).unwrap(), 1);
+        }
+        until("it has gone", || !publisher.peers()[0].connected);
+        assert_eq!(publisher.wait_for_subscribers("news", 0, None).unwrap(), 0, "{socket_type}");
+        assert_kind(publisher.wait_for_subscribers("news", 1, Some(ms(1))), ErrorKind::TimedOut);
+    }
+    // Nobody has said what is not for it, because nobody is there.
+    let inverted = context.socket(SocketType::Pub);
+    inverted.set_invert_matching(true).unwrap();
+    inverted.connect(place.endpoint()).unwrap();
+    assert_kind(inverted.wait_for_subscribers("news", 1, Some(ms(1))), ErrorKind::TimedOut);
+    let subscriber = context.socket(SocketType::Sub);
+    subscriber.bind(place.endpoint()).unwrap();
+    assert_eq!(inverted.wait_for_subscribers("news", 1, Some(PATIENCE)).unwrap(), 1);
 }
 
 #[test]
