@@ -4,12 +4,12 @@ use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
 
-use oxzmq_proto::Message;
+use oxzmq_proto::{Message, SocketType};
 
 use crate::asynch::Waiting;
 use crate::core::{Core, Until};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pattern::{NotSent, Pattern};
+use crate::pattern::{self, NotSent, Pattern};
 use crate::peers::Peers;
 use crate::socket::Socket;
 
@@ -29,10 +29,14 @@ impl Request<'_> {
             None if self.message.len() > peers.options.max_frames as usize => {
                 return Some(Err(ErrorKind::TooManyFrames.into()));
             }
+            None if self.core.socket_type == SocketType::Dealer && peers.options.conflate => {
+                let why = "with CONFLATE a DEALER keeps the last frame of each message, so that no number goes with a request";
+                return Some(Err(Error::new(ErrorKind::InvalidState, why)));
+            }
             None => match pattern.request(peers, &mut self.message) {
                 Ok(number) => *self.number.insert(number),
                 Err(NotSent::Full) => return None,
-                Err(NotSent::Refused(kind)) => return Some(Err(kind.into())),
+                Err(NotSent::Refused(kind)) => return Some(Err(pattern::refusal(self.core.socket_type, kind))),
             },
         };
         let reply = pattern.take_reply(peers, number)?;
@@ -64,7 +68,8 @@ impl Socket {
     /// messages are received as ever, and have to be: a reply behind more of them than the receive high-water mark is
     /// found when some have been received. What looks like a reply to one of the last million requests counts as one:
     /// numbers are consecutive and begin anywhere, so other messages hardly ever do. On REQ a request fails with [`ErrorKind::InvalidState`] while another is under
-    /// way, however that was made; after one that has failed the next may follow.
+    /// way, however that was made; after one that has failed the next may follow. On DEALER it fails so with
+    /// [`Socket::set_conflate`], which leaves one frame of each message.
     ///
     /// ```
     /// use std::time::Duration;

@@ -223,6 +223,13 @@ fn a_request_needs_a_peer_with_room_and_a_socket_that_asks() {
         assert_kind(context.socket(other).request("x", None), ErrorKind::NotSupported);
     }
     let dealer = context.socket(SocketType::Dealer);
+    dealer.set_conflate(true).unwrap();
+    dealer.bind(&Transport::Inproc.wildcard()).unwrap();
+    for result in [dealer.request("x", Some(ms(1))), block_on(dealer.request_async("x"))] {
+        let error = result.unwrap_err();
+        assert!(error.kind() == ErrorKind::InvalidState && error.to_string().contains("CONFLATE"), "{error}");
+    }
+    let dealer = context.socket(SocketType::Dealer);
     dealer.set_max_frames(2).unwrap();
     assert_kind(dealer.request(["1", "2", "3"], None), ErrorKind::TooManyFrames);
     thread::scope(|scope| {
