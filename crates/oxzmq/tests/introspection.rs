@@ -275,6 +275,32 @@ fn a_peer_that_is_sent_away_as_soon_as_it_is_known_is_gone_at_both_ends_with_its
 }
 
 #[test]
+fn a_peer_that_is_sent_away_and_lost_before_it_has_everything_is_not_connected_to_again() {
+    let context = TestContext::new();
+    for transport in NETWORKS {
+        let place = Place::new(transport);
+        let router = context.socket(SocketType::Router);
+        router.set_recv_hwm(1).unwrap();
+        router.bind(place.endpoint()).unwrap();
+        let dealer = context.socket(SocketType::Dealer);
+        dealer.set_immediate(true).unwrap();
+        dealer.set_linger(None).unwrap();
+        dealer.connect(place.endpoint()).unwrap();
+        dealer.wait_for_peers(1, Some(PATIENCE)).unwrap();
+        fill_with(&dealer, |_| vec![0; 100_000].into());
+        dealer.disconnect_peer(dealer.peers()[0].key).unwrap();
+        drop(router);
+        until("it has gone", || dealer.peers().is_empty());
+        let router = context.socket(SocketType::Router);
+        router.bind(place.endpoint()).unwrap();
+        assert_kind(router.wait_for_peers(1, Some(A_WHILE)), ErrorKind::TimedOut);
+        assert_kind(dealer.disconnect(place.endpoint()), ErrorKind::NotFound);
+        dealer.connect(place.endpoint()).unwrap();
+        assert_eq!(dealer.wait_for_peers(1, Some(PATIENCE)).unwrap(), 1, "{transport:?}");
+    }
+}
+
+#[test]
 fn a_peer_that_is_sent_away_as_soon_as_it_is_back_is_gone_though_messages_of_it_are_unread() {
     let context = TestContext::new();
     for transport in NETWORKS {
