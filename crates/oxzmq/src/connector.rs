@@ -76,8 +76,11 @@ impl Connector {
         }
     }
 
-    pub(crate) fn set_session(&self, session: &Arc<Session>) {
-        self.state.lock().session = Arc::downgrade(session);
+    /// False when there are to be no more connections: whoever has stopped it does not know of this session.
+    pub(crate) fn set_session(&self, session: &Arc<Session>) -> bool {
+        let mut state = self.state.lock();
+        state.session = Arc::downgrade(session);
+        !state.stopped
     }
 
     pub(crate) fn session(&self) -> Option<Arc<Session>> {

@@ -112,6 +112,11 @@ pub(crate) fn open(core: &Arc<Core>, endpoint: &UdpEndpoint, text: &str, role: R
     peer.hears_changes = false;
     peer.takes_every_group = true;
     let id = core.attach(peer, None).ok_or(ErrorKind::Closed)?;
+    if core.with_peers(|peers| peers.get(id).is_some_and(|peer| peer.refused)) {
+        core.discard(id);
+        let why = "a DGRAM socket has one endpoint, and is bound already: unbind that one first";
+        return Err(Error::new(ErrorKind::InvalidState, why));
+    }
     let _ = datagrams.peer.set(id);
     core.link(id, &bytes::Bytes::new(), None, None);
     let kind = if role == Role::Bind { EventKind::Listening } else { EventKind::Connected };

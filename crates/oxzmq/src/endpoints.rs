@@ -305,9 +305,13 @@ fn close(core: &Arc<Core>, entry: Entry, linger: Option<Duration>, socket_closes
             }
         }
         Entry::Connector(connector) => {
-            let session = connector.session();
             let stops = !socket_closes && connector.options.reconnect_stop.after_disconnect;
-            if session.is_none() || !connector.keeps_peer() || stops {
+            if !connector.keeps_peer() || stops {
+                // Before the session is looked for: from here on there is no new one.
+                connector.give_up();
+            }
+            let session = connector.session();
+            if session.is_none() {
                 connector.give_up();
             }
             if let Some(session) = session {

@@ -26,8 +26,11 @@ pub struct PeerInfo {
     pub endpoint: String,
     /// It came to an endpoint that this socket has bound; otherwise this socket has connected to it.
     pub accepted: bool,
-    /// Messages flow now. False while its connection is being made for the first time or anew.
+    /// It is there. False while its connection is being made for the first time or anew.
     pub connected: bool,
+    /// It is none of those that the socket speaks with, for as long as its connection lasts: a second peer of a PAIR or
+    /// CHANNEL, a second peer of one routing id of a ROUTER, and one that a STREAM is closing.
+    pub refused: bool,
     /// What ROUTER knows it by, or what it announced; empty where there is none.
     pub routing_id: Bytes,
     /// The mechanism of its connection; NULL for inproc and STREAM.
@@ -167,6 +170,7 @@ impl Socket {
                     endpoint: String::new(),
                     accepted: false,
                     connected: peer.linked,
+                    refused: peer.refused,
                     routing_id: peer.routing_id.clone(),
                     mechanism: Mechanism::Null,
                     properties: peer.properties.clone(),
@@ -203,7 +207,7 @@ impl Socket {
             let is_meant = |&id: &PeerId| match which {
                 WhichPeer::Key(key) => key.0 == id,
                 WhichPeer::Number(number) => pattern::number_of(peers, id) == number,
-                WhichPeer::RoutingId(wanted) => peers.get(id).is_some_and(|peer| peer.routing_id == wanted),
+                WhichPeer::RoutingId(wanted) => peers.get(id).is_some_and(|peer| peer.is_named(wanted)),
             };
             // One that takes no more is on its way out.
             let stays = |&id: &PeerId| peers.get(id).is_some_and(|peer| !peer.gone && !peer.outbound.is_closed());
@@ -240,14 +244,15 @@ impl Socket {
         self.core().wait_for_the_end()
     }
 
-    /// Waits until at least `count` peers are connected, and returns how many are. `None` waits for ever.
+    /// Waits until at least `count` peers are connected, and returns how many are. Those that the socket does not speak
+    /// with ([`PeerInfo::refused`]) do not count. `None` waits for ever.
     ///
     /// # Errors
     /// [`ErrorKind::TimedOut`], [`ErrorKind::Terminated`], [`ErrorKind::Closed`].
     pub fn wait_for_peers(&self, count: usize, timeout: Option<Duration>) -> Result<usize> {
         let mut found = 0;
         let result = self.core().watch(true, Until::within(timeout), |_, peers| {
-            found = peers.linked().len();
+            found = peers.connected();
             (found >= count).then_some(found)
         });
         result.map_err(|error| too_few(error, found, count, "peers are connected"))
@@ -258,11 +263,15 @@ impl Socket {
     /// # Errors
     /// [`ErrorKind::Terminated`], [`ErrorKind::Closed`].
     pub fn wait_for_peers_async(&self, count: usize) -> impl Future<Output = Result<usize>> + Send + '_ {
-        watched(self.core(), move |_, peers| Some(peers.linked().len()).filter(|&found| found >= count))
+        watched(self.core(), move |_, peers| Some(peers.connected()).filter(|&found| found >= count))
     }
 
     /// PUB, XPUB: waits until at least `count` peers have subscriptions that match `topic`, and returns how many have;
-    /// a message sent then is for all of them. RADIO: the same for members of a group. `None` waits for ever.
+    /// a message sent then is for all of them. RADIO: the same for members of a group; over udp it knows of none. `None`
+    /// waits for ever.
+    ///
+    /// Peers that are not there now do not count. Whoever comes to the place of an endpoint that this socket has connected
+    /// to has at once the subscriptions that were made there before, which count as they do when a message is sent.
     ///
     /// ```
     /// use oxzmq::{Context, SocketType};

@@ -125,6 +125,17 @@ impl Peer {
         }
     }
 
+    /// There is somebody behind its queues whom the socket speaks with.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.linked && !self.gone && !self.refused
+    }
+
+    /// It is the one that the application knows by this routing id. One that is not admitted may bear it, too, and many
+    /// bear none.
+    pub(crate) fn is_named(&self, routing_id: &[u8]) -> bool {
+        !routing_id.is_empty() && self.routing_id == routing_id && !self.gone && !self.refused
+    }
+
     /// Messages sent and not yet taken by its connection.
     pub(crate) fn queued(&self) -> usize {
         self.stage.len() + self.outbound.len()
@@ -230,7 +241,7 @@ pub(crate) struct Peers {
     wakes: Wakes,
     pub(crate) options: Options,
     pub(crate) drops: Drops,
-    /// Something has happened that those who watch the socket are to look at.
+    /// A call has changed something besides its own message, at which those who wait at the socket are to look.
     pub(crate) news: bool,
     /// Who receives just now does not ask whom a message of one frame is from: to have it told takes its time.
     pub(crate) bare: bool,
@@ -251,7 +262,8 @@ pub struct Drops {
     /// What came from a peer was no message of its kind: an envelope without delimiter (REQ, REP), frames where there
     /// is one only (CLIENT and its like), no group (DISH).
     pub malformed: u64,
-    /// REQ: replies that nobody waits for any more, of another peer or to another request.
+    /// REQ, and DEALER and CLIENT with [`Socket::request`](crate::Socket::request): replies that nobody waits for any
+    /// more, of another peer or to another request.
     pub stale: u64,
     /// Messages queued for a connection when it was lost for good or the time to linger was over, and those being
     /// written when it was lost, of which some may have gone out whole. Over inproc those that the other socket had not
@@ -343,6 +355,11 @@ impl Peers {
     /// Peers that a message may be queued for: somebody is behind them, or will be for the first time.
     pub(crate) fn reachable(&self) -> Vec<PeerId> {
         self.ids().filter(|&id| self.get(id).is_some_and(|peer| (peer.linked || peer.fresh) && !peer.gone)).collect()
+    }
+
+    /// How many there are that the socket speaks with now.
+    pub(crate) fn connected(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.peer.as_ref().is_some_and(|peer| peer.is_connected())).count()
     }
 
     /// Peers that are not gone, reachable or not.

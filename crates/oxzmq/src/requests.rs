@@ -4,12 +4,12 @@ use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
 
-use oxzmq_proto::Message;
+use oxzmq_proto::{Message, SocketType};
 
 use crate::asynch::Waiting;
 use crate::core::{Core, Until};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pattern::{NotSent, Pattern};
+use crate::pattern::{self, NotSent, Pattern};
 use crate::peers::Peers;
 use crate::socket::Socket;
 
@@ -29,10 +29,14 @@ impl Request<'_> {
             None if self.message.len() > peers.options.max_frames as usize => {
                 return Some(Err(ErrorKind::TooManyFrames.into()));
             }
+            None if self.core.socket_type == SocketType::Dealer && peers.options.conflate => {
+                let why = "with CONFLATE a DEALER keeps the last frame of each message, so that no number goes with a request";
+                return Some(Err(Error::new(ErrorKind::InvalidState, why)));
+            }
             None => match pattern.request(peers, &mut self.message) {
                 Ok(number) => *self.number.insert(number),
                 Err(NotSent::Full) => return None,
-                Err(NotSent::Refused(kind)) => return Some(Err(kind.into())),
+                Err(NotSent::Refused(kind)) => return Some(Err(pattern::refusal(self.core.socket_type, kind))),
             },
         };
         let reply = pattern.take_reply(peers, number)?;
@@ -52,8 +56,8 @@ impl Drop for Request<'_> {
 /// Requests.
 impl Socket {
     /// REQ, DEALER, CLIENT: sends a request, waits for its reply for up to `timeout` (`None`: for ever, and whatever the
-    /// timeout options say), and returns it. A reply that comes later is dropped, and never taken for the reply to
-    /// another request.
+    /// timeout options say), and returns it. A reply that comes later, or once more, is dropped and counted
+    /// ([`Drops::stale`](crate::Drops::stale)), and never taken for the reply to another request.
     ///
     /// A number goes with the request and comes back with the reply. On REQ and DEALER it is in the envelope, as with
     /// [`Socket::set_req_correlate`]: REP sends it back by itself, and a ROUTER has to send back all frames up to the
@@ -62,8 +66,10 @@ impl Socket {
     ///
     /// On DEALER and CLIENT any number of requests may be under way at the same time, from as many threads; other
     /// messages are received as ever, and have to be: a reply behind more of them than the receive high-water mark is
-    /// found when some have been received. On REQ a request fails with [`ErrorKind::InvalidState`] while another is under
-    /// way, however that was made; after one that has failed the next may follow.
+    /// found when some have been received. What looks like a reply to one of the last million requests counts as one:
+    /// numbers are consecutive and begin anywhere, so other messages hardly ever do. On REQ a request fails with [`ErrorKind::InvalidState`] while another is under
+    /// way, however that was made; after one that has failed the next may follow. On DEALER it fails so with
+    /// [`Socket::set_conflate`], which leaves one frame of each message.
     ///
     /// ```
     /// use std::time::Duration;

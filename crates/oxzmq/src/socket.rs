@@ -97,6 +97,7 @@ impl Socket {
     /// [`ErrorKind::InvalidEndpoint`], [`ErrorKind::UnknownTransport`], [`ErrorKind::AddressInUse`],
     /// [`ErrorKind::NoDevice`], [`ErrorKind::AddressNotAvailable`], [`ErrorKind::NotFound`] or
     /// [`ErrorKind::PermissionDenied`] for an IPC path, [`ErrorKind::NameTooLong`],
+    /// [`ErrorKind::InvalidState`] for a second endpoint of DGRAM, which has one,
     /// [`ErrorKind::TooManySockets`], [`ErrorKind::Terminated`].
     pub fn bind(&self, endpoint: &str) -> Result<String> {
         endpoints::bind(&self.core, endpoint)
@@ -181,8 +182,9 @@ impl Socket {
     /// The error holds the message. [`ErrorKind::TimedOut`]; [`ErrorKind::InvalidState`] for REQ and REP out
     /// of turn; [`ErrorKind::NotSupported`] for types that only receive; [`ErrorKind::HostUnreachable`] for
     /// an unknown routing id (STREAM, SERVER, PEER, mandatory ROUTER); [`ErrorKind::InvalidArgument`] for more
-    /// than one frame where messages have only one (CLIENT, SERVER, PEER, CHANNEL, SCATTER), or other than two on DGRAM
-    /// (the address, `a.b.c.d:port`, and the datagram); [`ErrorKind::TooLarge`] for what no datagram holds;
+    /// than one frame where messages have only one (CLIENT, SERVER, PEER, CHANNEL, SCATTER), more than two on STREAM (the
+    /// routing id and octets), or other than two on DGRAM (the address, `a.b.c.d:port`, and the datagram);
+    /// [`ErrorKind::TooLarge`] for what no datagram holds;
     /// [`ErrorKind::Terminated`]; [`ErrorKind::Closed`].
     pub fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         self.send_until(message.into(), Until::Option)
@@ -383,9 +385,7 @@ impl Socket {
             return Err(ErrorKind::NotSupported.into());
         }
         self.core.with_peers(|peers| {
-            let known = |id: &PeerId| {
-                peers.get(*id).is_some_and(|peer| peer.routing_id == routing_id && !peer.gone && !peer.refused)
-            };
+            let known = |id: &PeerId| peers.get(*id).is_some_and(|peer| peer.is_named(routing_id));
             let id = peers.ids().find(known).ok_or(ErrorKind::HostUnreachable)?;
             Ok(peers.has_room(id))
         })

@@ -214,6 +214,43 @@ fn a_sink_of_a_socket_without_peers_is_not_ready() {
 }
 
 #[test]
+fn a_sink_is_woken_when_a_receive_makes_its_socket_ready_to_send() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let (rep, req) = context.pair(transport, SocketType::Rep, SocketType::Req);
+        let wakes = Arc::new(CountWakes::default());
+        let (mut reply, mut question) = (rep.sink(), req.sink());
+        let mut ready = |wakes| poll_once(pin!(std::future::poll_fn(|cx| Pin::new(&mut reply).poll_ready(cx))), wakes);
+        assert!(ready(&wakes).is_pending());
+        send(&req, "question");
+        let request = recv(&rep);
+        until("it is woken", || wakes.count() > 0);
+        assert!(ready(&wakes).is_ready(), "{transport:?}");
+
+        let wakes = Arc::new(CountWakes::default());
+        let mut ready =
+            |wakes| poll_once(pin!(std::future::poll_fn(|cx| Pin::new(&mut question).poll_ready(cx))), wakes);
+        assert!(ready(&wakes).is_pending());
+        send(&rep, request);
+        recv(&req);
+        until("it is woken", || wakes.count() > 0);
+        assert!(ready(&wakes).is_ready(), "{transport:?}");
+
+        // Requests as calls are received, too, by tasks and by threads.
+        let asking = Arc::new(CountWakes::default());
+        let mut future = pin!(req.request_async("question"));
+        assert!(poll_once(future.as_mut(), &asking).is_pending());
+        let wakes = Arc::new(CountWakes::default());
+        assert!(ready(&wakes).is_pending());
+        let request = recv(&rep);
+        send(&rep, request);
+        until("the reply is there", || poll_once(future.as_mut(), &asking).is_ready());
+        until("it is woken", || wakes.count() > 0);
+        assert!(ready(&wakes).is_ready(), "{transport:?}");
+    }
+}
+
+#[test]
 fn hundreds_of_tasks_share_sockets_under_tokio() {
     let context = Arc::new(TestContext::new());
     let runtime = tokio();

@@ -255,7 +255,9 @@ fn a_stream_of_oddities() {
     until("all others are gone", || stream.stats().peers == 1);
     assert_kind(stream.send(Message::new()), oxzmq::ErrorKind::InvalidArgument);
     stream.send([id.clone()]).unwrap(); // an id alone: nothing to send
-    stream.send([id, "one".into(), "too many".into()]).unwrap();
+    let many = [id.clone(), "one".into(), "too many".into()];
+    assert_kind(stream.send(many), oxzmq::ErrorKind::InvalidArgument);
+    stream.send([id, "one".into()]).unwrap();
     let mut got = [0; 3];
     client.read_exact(&mut got).unwrap();
     assert_eq!(&got, b"one");

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::thread;
 
 use common::*;
-use oxzmq::{ErrorKind, Mechanism, Message, SocketType};
+use oxzmq::{ErrorKind, EventKind, Mechanism, Message, PeerInfo, SocketType};
 
 #[test]
 fn peers_tell_who_they_are_and_what_they_have_exchanged() {
@@ -144,6 +144,66 @@ fn the_end_of_the_socket_ends_the_wait() {
 }
 
 #[test]
+fn peers_that_are_not_heard_say_so_and_are_not_waited_for() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        for (socket_type, other) in [
+            (SocketType::Pair, SocketType::Pair),
+            (SocketType::Channel, SocketType::Channel),
+            (SocketType::Router, SocketType::Dealer),
+        ] {
+            let socket = context.socket(socket_type);
+            let endpoint = socket.bind(&transport.wildcard()).unwrap();
+            let others = [(), ()].map(|()| {
+                let other = context.socket(other);
+                other.set_routing_id("same").unwrap();
+                other.connect(&endpoint).unwrap();
+                other
+            });
+            let connected = |peers: Vec<PeerInfo>| peers.iter().filter(|peer| peer.connected).count();
+            until("both are there", || connected(socket.peers()) == 2);
+            assert_eq!(socket.wait_for_peers(1, Some(PATIENCE)).unwrap(), 1, "{socket_type} over {transport:?}");
+            assert_kind(socket.wait_for_peers(2, Some(ms(1))), ErrorKind::TimedOut);
+            assert_eq!(block_on(socket.wait_for_peers_async(1)).unwrap(), 1);
+            assert_eq!(socket.peers().iter().filter(|peer| peer.refused).count(), 1);
+            assert!(others.iter().all(|other| !other.peers()[0].refused));
+        }
+    }
+}
+
+#[test]
+fn subscribers_whose_connection_is_down_are_not_waited_for() {
+    let context = TestContext::new();
+    let place = Place::new(Transport::Tcp);
+    for socket_type in [SocketType::Pub, SocketType::Xpub, SocketType::Radio] {
+        let publisher = context.connected(socket_type, place.endpoint());
+        {
+            let subscriber;
+            if socket_type == SocketType::Radio {
+                subscriber = context.socket(SocketType::Dish);
+                subscriber.join("news").unwrap();
+            } else {
+                subscriber = context.socket(SocketType::Sub);
+                subscriber.subscribe("news").unwrap();
+            }
+            subscriber.bind(place.endpoint()).unwrap();
+            assert_eq!(publisher.wait_for_subscribers("news", 1, Some(PATIENCE)).unwrap(), 1);
+        }
+        until("it has gone", || !publisher.peers()[0].connected);
+        assert_eq!(publisher.wait_for_subscribers("news", 0, None).unwrap(), 0, "{socket_type}");
+        assert_kind(publisher.wait_for_subscribers("news", 1, Some(ms(1))), ErrorKind::TimedOut);
+    }
+    // Nobody has said what is not for it, because nobody is there.
+    let inverted = context.socket(SocketType::Pub);
+    inverted.set_invert_matching(true).unwrap();
+    inverted.connect(place.endpoint()).unwrap();
+    assert_kind(inverted.wait_for_subscribers("news", 1, Some(ms(1))), ErrorKind::TimedOut);
+    let subscriber = context.socket(SocketType::Sub);
+    subscriber.bind(place.endpoint()).unwrap();
+    assert_eq!(inverted.wait_for_subscribers("news", 1, Some(PATIENCE)).unwrap(), 1);
+}
+
+#[test]
 fn a_wait_that_is_given_up_leaves_no_waker_behind() {
     let context = TestContext::new();
     let (pull, endpoint) = context.bound(SocketType::Pull);
@@ -190,6 +250,78 @@ fn a_peer_can_be_sent_away() {
     push.disconnect_peer(push.peers()[0].key).unwrap();
     until("it has gone", || push.peers().is_empty() && pull.peers().is_empty());
     assert_kind(pull.wait_for_peers(1, Some(A_WHILE)), ErrorKind::TimedOut);
+}
+
+#[test]
+fn a_peer_that_is_sent_away_as_soon_as_it_is_known_is_gone_at_both_ends_with_its_endpoint() {
+    let context = TestContext::new();
+    for transport in NETWORKS {
+        for immediate in [false, true] {
+            let router = context.socket(SocketType::Router);
+            let dealer = context.socket(SocketType::Dealer);
+            dealer.set_immediate(immediate).unwrap();
+            let endpoint = router.bind(&transport.wildcard()).unwrap();
+            for _ in 0..60 {
+                let monitor = dealer.monitor().unwrap();
+                dealer.connect(&endpoint).unwrap();
+                await_event(&monitor, EventKind::HandshakeSucceeded);
+                dealer.disconnect_peer(dealer.peers()[0].key).unwrap();
+                until("it has gone", || dealer.peers().is_empty());
+                assert_kind(dealer.disconnect(&endpoint), ErrorKind::NotFound);
+                until("the other end knows", || router.peers().is_empty());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_is_sent_away_and_lost_before_it_has_everything_is_not_connected_to_again() {
+    let context = TestContext::new();
+    for transport in NETWORKS {
+        let place = Place::new(transport);
+        let router = context.socket(SocketType::Router);
+        router.set_recv_hwm(1).unwrap();
+        router.bind(place.endpoint()).unwrap();
+        let dealer = context.socket(SocketType::Dealer);
+        dealer.set_immediate(true).unwrap();
+        dealer.set_linger(None).unwrap();
+        dealer.connect(place.endpoint()).unwrap();
+        dealer.wait_for_peers(1, Some(PATIENCE)).unwrap();
+        fill_with(&dealer, |_| vec![0; 100_000].into());
+        dealer.disconnect_peer(dealer.peers()[0].key).unwrap();
+        drop(router);
+        until("it has gone", || dealer.peers().is_empty());
+        let router = context.socket(SocketType::Router);
+        router.bind(place.endpoint()).unwrap();
+        assert_kind(router.wait_for_peers(1, Some(A_WHILE)), ErrorKind::TimedOut);
+        assert_kind(dealer.disconnect(place.endpoint()), ErrorKind::NotFound);
+        dealer.connect(place.endpoint()).unwrap();
+        assert_eq!(dealer.wait_for_peers(1, Some(PATIENCE)).unwrap(), 1, "{transport:?}");
+    }
+}
+
+#[test]
+fn a_peer_that_is_sent_away_as_soon_as_it_is_back_is_gone_though_messages_of_it_are_unread() {
+    let context = TestContext::new();
+    for transport in NETWORKS {
+        for _ in 0..30 {
+            let place = Place::new(transport);
+            let dealer = context.connected(SocketType::Dealer, place.endpoint());
+            let before = context.socket(SocketType::Dealer);
+            before.bind(place.endpoint()).unwrap();
+            send(&before, "unread");
+            until("it has come", || is_readable(&dealer));
+            let monitor = dealer.monitor().unwrap();
+            drop(before);
+            await_event(&monitor, EventKind::Disconnected);
+            let now = context.socket(SocketType::Dealer);
+            now.bind(place.endpoint()).unwrap();
+            await_event(&monitor, EventKind::HandshakeSucceeded);
+            dealer.disconnect_peer(dealer.peers()[0].key).unwrap();
+            until("it has gone", || dealer.peers().is_empty() && now.peers().is_empty());
+            assert_eq!(recv_text(&dealer), ["unread"], "{transport:?}");
+        }
+    }
 }
 
 #[test]

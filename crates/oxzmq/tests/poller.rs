@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::*;
-use oxzmq::{Interest, Message, Poller, Socket, SocketType};
+use oxzmq::{EventFd, Interest, Message, Poller, Socket, SocketType};
 
 fn pairs(context: &TestContext, count: usize) -> Vec<(Socket, Socket)> {
     (0..count).map(|n| context.pair(TRANSPORTS[n % TRANSPORTS.len()], SocketType::Pull, SocketType::Push)).collect()
@@ -219,5 +219,66 @@ fn req_and_rep_are_ready_in_turn() {
         rep.send("y").unwrap();
         assert_eq!(next(&mut poller), (0, true, false));
         assert_eq!(recv(&req), Message::from("y"));
+    }
+}
+
+/// Waits for a descriptor alone, for as long as `timeout`.
+fn is_ready(fd: &EventFd, timeout: Duration) -> bool {
+    let mut poller = Poller::new();
+    poller.add_fd(fd.as_fd(), Interest::READABLE, 0);
+    !poller.wait(Some(timeout)).unwrap().is_empty()
+}
+
+#[test]
+fn what_makes_the_turn_of_req_and_rep_another_tells_those_who_wait_for_it() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let (rep, endpoint) = (context.socket(SocketType::Rep), transport.wildcard());
+        let endpoint = rep.bind(&endpoint).unwrap();
+        let others = [context.connected(SocketType::Req, &endpoint), context.connected(SocketType::Req, &endpoint)];
+        let req = &others[0];
+        others.iter().for_each(|req| send(req, "question"));
+        until("both have come", || rep.peers().iter().all(|peer| peer.messages_in == 1) && rep.peers().len() == 2);
+
+        let look = |fd: &EventFd| fd.events().map(|ready| (ready.readable(), ready.writable())).unwrap();
+        let (fd, asking) = (EventFd::new(&rep).unwrap(), EventFd::new(req).unwrap());
+        assert_eq!(look(&fd), (true, false), "{transport:?}");
+        let request = recv(&rep);
+        assert!(is_ready(&fd, PATIENCE), "{transport:?}: a reply may be sent");
+        assert_eq!(look(&fd), (false, true));
+        send(&rep, request);
+        assert!(is_ready(&fd, PATIENCE), "{transport:?}: the next request may be received");
+        assert_eq!(look(&fd), (true, false));
+        let request = recv(&rep);
+        send(&rep, request);
+
+        until("the reply is there", || look(&asking) == (true, false));
+        recv(req);
+        assert!(is_ready(&asking, PATIENCE), "{transport:?}: the next request may be sent");
+        assert_eq!(look(&asking), (false, true));
+        send(req, "question");
+        assert!(!look(&asking).1);
+        req.set_req_relaxed(true).unwrap();
+        assert!(is_ready(&asking, PATIENCE), "{transport:?}: the next request need not wait for the reply");
+    }
+}
+
+#[test]
+fn a_poller_waits_for_rep_to_become_writable() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let (rep, req) = context.pair(transport, SocketType::Rep, SocketType::Req);
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let mut poller = Poller::new();
+                poller.add(&rep, Interest::WRITABLE, 0);
+                poller.wait(Some(PATIENCE)).unwrap().len()
+            });
+            // Without a request it waits; should it not have begun by now, the test shows less.
+            assert!(!comes_true(A_WHILE, || waiting.is_finished()));
+            send(&req, "question");
+            recv(&rep);
+            assert_eq!(waiting.join().unwrap(), 1, "{transport:?}");
+        });
     }
 }

@@ -517,6 +517,26 @@ fn in_manual_mode_the_application_says_what_peers_get() {
 }
 
 #[test]
+fn in_manual_mode_nobody_gets_what_a_peer_that_left_had_asked_for() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let (xpub, sub) = (context.socket(SocketType::Xpub), context.socket(SocketType::Sub));
+        xpub.set_xpub_manual(true).unwrap();
+        let endpoint = xpub.bind(&transport.wildcard()).unwrap();
+        sub.subscribe("a").unwrap();
+        sub.connect(&endpoint).unwrap();
+        until("it has come", || is_readable(&xpub));
+        drop(sub);
+        until("it has gone", || xpub.peers().is_empty());
+        for notice in ["\u{1}a", "\0a"] {
+            assert_eq!(recv_text(&xpub), [notice], "{transport:?}");
+            xpub.subscribe("a").unwrap();
+            assert_eq!(xpub.topics_count().unwrap(), 0);
+        }
+    }
+}
+
+#[test]
 fn a_last_value_goes_to_the_newcomer_only() {
     let context = TestContext::new();
     let (xpub, first) = xpub_and_sub(&context);

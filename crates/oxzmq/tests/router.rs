@@ -2,6 +2,11 @@
 
 mod common;
 
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::thread;
+
 use common::*;
 use oxzmq::{ErrorKind, Message, Socket, SocketType};
 
@@ -153,6 +158,62 @@ fn the_second_peer_of_a_name_is_ignored_for_life() {
 }
 
 #[test]
+fn a_name_is_that_of_the_peer_that_has_it_and_of_no_other() {
+    let context = TestContext::new();
+    for transport in TRANSPORTS {
+        let router = context.socket(SocketType::Router);
+        router.set_router_mandatory(true).unwrap();
+        router.set_send_hwm(1).unwrap();
+        let endpoint = router.bind(&transport.wildcard()).unwrap();
+        let named = |name: &'static str| {
+            let dealer = context.socket(SocketType::Dealer);
+            dealer.set_reconnect_interval(None).unwrap();
+            dealer.set_recv_hwm(1).unwrap();
+            dealer.set_routing_id(name).unwrap();
+            dealer.connect(&endpoint).unwrap();
+            until("it is connected", || router.peers().iter().any(|peer| peer.connected && peer.routing_id == name));
+            dealer
+        };
+        // The one that is refused takes the place of one that has gone, and is found first.
+        let (before, first) = (named("x"), named("d"));
+        drop(before);
+        until("one has gone", || router.peers().len() == 1);
+        let second = named("d");
+        until("the second is refused", || router.peers().iter().any(|peer| peer.refused));
+        assert!(router.peers()[0].refused, "{transport:?}");
+
+        until("the first is full, and what the kernel takes by and by", || {
+            fill_with(&router, |_| ["d".as_bytes(), &[0; 100_000]].into());
+            !comes_true(ms(20), || router.has_room_for(b"d").unwrap())
+        });
+        assert!(!router.has_room_for(b"d").unwrap());
+        router.disconnect_peer(&b"d"[..]).unwrap();
+        drain(&first);
+        until("the first has gone", || {
+            drain(&first);
+            first.peers().is_empty()
+        });
+        assert_eq!(second.peers().len(), 1, "{transport:?}");
+        assert_kind(router.disconnect_peer(&b"d"[..]), ErrorKind::HostUnreachable);
+    }
+}
+
+#[test]
+fn the_empty_name_is_nobodys() {
+    let context = TestContext::new();
+    let (pull, push) = context.pair(Transport::Tcp, SocketType::Pull, SocketType::Push);
+    pull.wait_for_peers(1, Some(PATIENCE)).unwrap();
+    assert!(pull.peers()[0].routing_id.is_empty());
+    assert_kind(pull.disconnect_peer(&b""[..]), ErrorKind::HostUnreachable);
+    send(&push, "still there");
+    recv(&pull);
+    // It has no name before it is there.
+    let router = context.connected(SocketType::Router, Place::new(Transport::Tcp).endpoint());
+    assert_kind(router.has_room_for(b""), ErrorKind::HostUnreachable);
+    assert_kind(router.disconnect_peer(&b""[..]), ErrorKind::HostUnreachable);
+}
+
+#[test]
 fn handover_gives_the_name_to_the_newcomer() {
     let context = TestContext::new();
     for transport in TRANSPORTS {
@@ -295,6 +356,39 @@ fn a_routing_id_alone_addresses_nothing_even_where_it_must_be_known() {
     router.try_send([id.clone()]).unwrap();
     router.try_send([id, "body".into()]).unwrap();
     assert_eq!(drain(&dealer), [Message::from("body")]);
+}
+
+#[test]
+fn a_sender_that_waits_for_a_full_peer_goes_on_when_that_is_mandatory_no_more() {
+    let context = TestContext::new();
+    for transport in [Transport::Tcp, Transport::Inproc] {
+        let (router, endpoint) = (context.socket(SocketType::Router), transport.wildcard());
+        router.set_router_mandatory(true).unwrap();
+        router.set_send_hwm(1).unwrap();
+        let endpoint = router.bind(&endpoint).unwrap();
+        let dealer = context.socket(SocketType::Dealer);
+        dealer.set_routing_id("d").unwrap();
+        dealer.set_recv_hwm(1).unwrap();
+        dealer.connect(&endpoint).unwrap();
+        router.wait_for_peers(1, Some(PATIENCE)).unwrap();
+        // The kernel takes some, too, by and by.
+        until("the peer is full", || {
+            fill_with(&router, |_| ["d".as_bytes(), &[0; 100_000]].into());
+            !comes_true(A_WHILE, || router.readiness().is_ok_and(|ready| ready.writable()))
+        });
+        let wakes = Arc::new(CountWakes::default());
+        let mut task = pin!(router.send_async(["d", "from a task"]));
+        assert!(poll_once(task.as_mut(), &wakes).is_pending());
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| router.send(["d", "from a thread"]));
+            assert!(!comes_true(A_WHILE, || waiting.is_finished()));
+            router.set_router_mandatory(false).unwrap();
+            waiting.join().unwrap().unwrap();
+        });
+        until("the task is woken", || wakes.count() > 0);
+        assert!(matches!(poll_once(task.as_mut(), &wakes), Poll::Ready(Ok(()))));
+        assert_eq!(router.stats().drops.full, 2, "{transport:?}");
+    }
 }
 
 #[test]

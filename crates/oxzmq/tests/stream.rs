@@ -116,6 +116,29 @@ fn without_notify_only_data_is_delivered() {
 }
 
 #[test]
+fn a_message_of_more_than_two_frames_is_refused_and_comes_back() {
+    let context = TestContext::new();
+    let (stream, endpoint) = context.bound(SocketType::Stream);
+    let mut client = raw_client(&endpoint);
+    let id = recv(&stream)[0].clone();
+    for message in [
+        Message::new(),
+        Message::from([id.clone(), "one".into(), "two".into()]),
+        Message::from(["nobody", "one", "two"]),
+    ] {
+        let error = stream.send(message.clone()).unwrap_err();
+        assert!(error.kind() == ErrorKind::InvalidArgument && error.to_string().contains("two frames"), "{error}");
+        assert_eq!(error.into_message(), message);
+    }
+    // An id alone says nothing to anybody.
+    send(&stream, [id.clone()]);
+    send(&stream, [id, "one".into()]);
+    let mut octets = [0; 3];
+    client.read_exact(&mut octets).unwrap();
+    assert_eq!(&octets, b"one");
+}
+
+#[test]
 fn an_unknown_id_is_unreachable_and_the_message_comes_back() {
     let context = TestContext::new();
     let (stream, _) = context.bound(SocketType::Stream);

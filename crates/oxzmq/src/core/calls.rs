@@ -11,7 +11,7 @@ use parking_lot::MutexGuard;
 use super::wait::Looked;
 use super::{Core, State, Until, Want, Work};
 use crate::error::Result;
-use crate::pattern::{NotSent, Pattern};
+use crate::pattern::{self, NotSent, Pattern};
 use crate::peers::{Peers, Wakes};
 use crate::session::clock;
 use crate::wakers::{TaskWait, Ticket};
@@ -99,7 +99,7 @@ impl Core {
             }
             match attempt(&mut state) {
                 Ok(()) => break Ok(()),
-                Err(NotSent::Refused(kind)) => break Err(kind.into()),
+                Err(NotSent::Refused(kind)) => break Err(pattern::refusal(self.socket_type, kind)),
                 Err(NotSent::Full) => {
                     if let Some(work) = state.take_work() {
                         // Writing what has gathered makes room.
@@ -227,7 +227,7 @@ impl Core {
             }
             let result = match state.pattern_send(message) {
                 Ok(()) => Ok(()),
-                Err(NotSent::Refused(kind)) => Err(kind.into()),
+                Err(NotSent::Refused(kind)) => Err(pattern::refusal(self.socket_type, kind)),
                 Err(NotSent::Full) => {
                     let Some(work) = state.take_work() else {
                         self.end_lease(&mut state);
@@ -325,7 +325,10 @@ impl Core {
         if state.recv_sleepers + state.send_sleepers > 0 || state.leader.is_some() {
             self.hand_on(&mut state, waited);
         }
-        if std::mem::take(&mut state.peers.news) {
+        if state.peers.news {
+            // Threads have been handed on to above. This may bring more news, so it comes first.
+            state.wake_ready_tasks();
+            state.peers.news = false;
             self.tell_watchers(&mut state);
         }
         if state.peers.has_wakes() {

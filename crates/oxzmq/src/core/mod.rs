@@ -258,11 +258,13 @@ impl Core {
         read(&self.state.lock().peers.options)
     }
 
-    /// Changes options; fails once the context is shut down.
+    /// Changes options; fails once the context is shut down. Whoever waits for what an option made impossible until now
+    /// (a REQ that is not relaxed, a ROUTER that must not drop) is told.
     pub(crate) fn set_options(&self, write: impl FnOnce(&mut Options) -> Result<()>) -> Result<()> {
-        let mut state = self.state.lock();
-        state.alive()?;
-        write(&mut state.peers.options)
+        self.update(|state| {
+            state.alive()?;
+            write(&mut state.peers.options)
+        })
     }
 
     /// Applies changed high-water marks to the peers there are.
@@ -433,6 +435,13 @@ impl State {
     fn wake_watching_tasks(&mut self) {
         let Self { watchers, peers, .. } = self;
         watchers.wakers.drain().for_each(|waker| peers.wake(Wake::Task(waker)));
+    }
+
+    /// Wakes the tasks that wait for what holds now.
+    fn wake_ready_tasks(&mut self) {
+        let awaited = Want { recv: !self.recv_wakers.is_empty(), send: !self.send_wakers.is_empty() };
+        let ready = self.ready(awaited);
+        self.wake_tasks(ready);
     }
 
     fn wake_tasks(&mut self, want: Want) {

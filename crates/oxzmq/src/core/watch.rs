@@ -70,16 +70,16 @@ impl Core {
                 return Some(Err(error));
             }
             let found = state.look(&mut look);
-            if let Some(work) = state.take_work() {
-                drop(state);
-                work.run();
-                if found.is_none() {
+            if found.is_none() {
+                if let Some(work) = state.take_work() {
+                    drop(state);
+                    work.run();
                     continue;
                 }
-            } else if found.is_none() {
                 self.end_lease(&mut state);
                 state.watchers.wakers.register(ticket.get_or_insert_with(Ticket::new), waker);
             }
+            self.leave(state, false);
             return found.map(Ok);
         }
     }

@@ -13,6 +13,11 @@ use crate::random;
 /// Octets of a request's number.
 const NUMBER: usize = 4;
 
+/// So many of the last numbers are known again when a reply comes late, or once more. Far more requests than are made
+/// while a server thinks, and few enough of all numbers that what an application says for itself is hardly ever
+/// mistaken for such a reply.
+const REMEMBERED: u32 = 1 << 20;
+
 /// Where the number is.
 #[derive(Clone, Copy)]
 enum Form {
@@ -30,6 +35,18 @@ pub(super) struct Correlated<P> {
     /// Looked at for the sake of a reply behind it; in order of arrival.
     others: VecDeque<Message>,
     last: u32,
+    /// How many numbers there have been, up to [`REMEMBERED`]: those up to `last`, which began anywhere.
+    issued: u32,
+}
+
+/// What a message turned out to be.
+enum Claim {
+    /// The reply to a request under way, and put where that will find it.
+    Reply,
+    /// The reply to a request that nobody waits for any more, or a second one: dropped and counted.
+    Stale,
+    /// No reply, and left as it was.
+    Other,
 }
 
 impl<P: Pattern> Correlated<P> {
@@ -42,27 +59,42 @@ impl<P: Pattern> Correlated<P> {
     }
 
     fn new(pattern: P, form: Form) -> Self {
-        Self { pattern, form, pending: HashMap::new(), others: VecDeque::new(), last: random::u32() }
+        Self { pattern, form, pending: HashMap::new(), others: VecDeque::new(), last: random::u32(), issued: 0 }
     }
 
     fn next_number(&mut self) -> u32 {
         loop {
             self.last = self.last.wrapping_add(1);
+            self.issued = (self.issued + 1).min(REMEMBERED);
             if !self.pending.contains_key(&self.last.to_be_bytes()) {
                 return self.last;
             }
         }
     }
 
-    /// Puts a reply where its request will find it; otherwise leaves the message as it is.
-    fn claim(&mut self, peers: &mut Peers, message: &mut Message) -> bool {
-        let [first, rest @ ..] = message.frames() else { return false };
+    /// Some time ago, and not so long that nobody remembers, a request had this number.
+    fn was_issued(&self, number: [u8; NUMBER]) -> bool {
+        self.last.wrapping_sub(u32::from_be_bytes(number)) < self.issued
+    }
+
+    /// Puts a reply where its request will find it, and drops it where nobody waits for it any more: a program that only
+    /// makes requests would never receive it, and what is behind it would not be found in the end.
+    fn claim(&mut self, peers: &mut Peers, message: &mut Message) -> Claim {
+        let [first, rest @ ..] = message.frames() else { return Claim::Other };
         let number = match self.form {
             Form::Envelope if rest.len() > 1 && rest[0].is_empty() => first.as_slice(),
-            Form::Envelope => return false,
+            Form::Envelope => return Claim::Other,
             Form::Prefix => first.get(..NUMBER).unwrap_or_default(),
         };
-        let Some(place) = self.pending.get_mut(number).filter(|place| place.is_none()) else { return false };
+        let Ok(number) = <[u8; NUMBER]>::try_from(number) else { return Claim::Other };
+        let Some(place) = self.pending.get_mut(&number).filter(|place| place.is_none()) else {
+            if !self.was_issued(number) {
+                return Claim::Other;
+            }
+            message.clear();
+            peers.drops.stale += 1;
+            return Claim::Stale;
+        };
         let mut reply = std::mem::take(message);
         match (self.form, reply.pop_front()) {
             (Form::Envelope, _) => drop(reply.pop_front()),
@@ -70,19 +102,21 @@ impl<P: Pattern> Correlated<P> {
         }
         *place = Some(reply);
         peers.news = true;
-        true
+        Claim::Reply
     }
 
-    /// Looks for replies among what has come, for as long as what is in front of them has room here.
+    /// Looks for replies among what has come: for the sake of requests under way as long as there is room here for what
+    /// is no reply, otherwise until there is something to receive.
     #[cold]
     fn sort(&mut self, peers: &mut Peers) {
         let most = match peers.options.recv_hwm {
+            _ if self.pending.is_empty() => 1,
             0 => usize::MAX,
             hwm => hwm as usize,
         };
         let mut message = Message::new();
         while self.others.len() < most && matches!(self.pattern.recv(peers, &mut message), Ok(true)) {
-            if !self.claim(peers, &mut message) {
+            if let Claim::Other = self.claim(peers, &mut message) {
                 self.others.push_back(std::mem::take(&mut message));
             }
         }
@@ -133,7 +167,7 @@ impl<P: Pattern> Pattern for Correlated<P> {
             return Ok(true);
         }
         while self.pattern.recv(peers, message)? {
-            if self.pending.is_empty() || !self.claim(peers, message) {
+            if self.issued == 0 || matches!(self.claim(peers, message), Claim::Other) {
                 return Ok(true);
             }
         }
@@ -149,11 +183,13 @@ impl<P: Pattern> Pattern for Correlated<P> {
     }
 
     fn can_recv(&mut self, peers: &mut Peers) -> bool {
-        if self.others.is_empty() && !self.pending.is_empty() {
-            self.sort(peers);
-            return !self.others.is_empty();
+        if self.issued == 0 {
+            return self.pattern.can_recv(peers);
         }
-        !self.others.is_empty() || self.pattern.can_recv(peers)
+        if self.others.is_empty() {
+            self.sort(peers);
+        }
+        !self.others.is_empty()
     }
 
     fn request(&mut self, peers: &mut Peers, message: &mut Message) -> Result<u32, NotSent> {
@@ -193,5 +229,31 @@ impl<P: Pattern> Pattern for Correlated<P> {
 
     fn give_up(&mut self, number: u32) {
         self.pending.remove(&number.to_be_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dealer::Dealer;
+    use super::*;
+
+    #[test]
+    fn the_last_numbers_are_remembered_also_behind_the_greatest() {
+        let mut numbers = Correlated::by_envelope(Dealer::default());
+        numbers.last = u32::MAX - 2;
+        assert!(!numbers.was_issued(numbers.last.to_be_bytes()));
+        for _ in 0..5 {
+            numbers.next_number();
+        }
+        for issued in [u32::MAX - 1, u32::MAX, 0, 1, 2] {
+            assert!(numbers.was_issued(issued.to_be_bytes()), "{issued}");
+        }
+        for other in [u32::MAX - 2, 3] {
+            assert!(!numbers.was_issued(other.to_be_bytes()), "{other}");
+        }
+        for _ in 0..REMEMBERED {
+            numbers.next_number();
+        }
+        assert!(!numbers.was_issued([0, 0, 0, 2]) && numbers.was_issued([0, 0, 0, 3]));
     }
 }

@@ -36,6 +36,21 @@ pub(crate) enum NotSent {
     Refused(ErrorKind),
 }
 
+/// The error of a message that never will be sent, by a socket of this type.
+#[cold]
+pub(crate) fn refusal(socket_type: SocketType, kind: ErrorKind) -> Error {
+    if kind != ErrorKind::InvalidArgument {
+        return kind.into();
+    }
+    let why = match socket_type {
+        SocketType::Stream => "a message of STREAM is two frames: the routing id and octets",
+        SocketType::Dgram => "a message of DGRAM is two frames: the address and the datagram",
+        SocketType::Radio => "a message of RADIO is one frame, in a group whose name has at most 255 octets",
+        _ => "a message of this socket type is one frame",
+    };
+    Error::new(kind, why)
+}
+
 pub(crate) trait Pattern: Send {
     /// A peer was added. There may be nobody behind it yet (a connection still being made).
     fn attached(&mut self, peers: &mut Peers, id: PeerId);

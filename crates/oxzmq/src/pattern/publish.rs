@@ -12,7 +12,7 @@ use oxzmq_proto::{Frame, Kind, Message, Removed, SubscriptionIndex};
 use super::subscribe::{further_subscriptions, subscription, take_subscriptions};
 use super::{NotSent, Pattern, not_supported};
 use crate::error::{Error, ErrorKind, Result};
-use crate::peers::{PeerId, Peers};
+use crate::peers::{Peer, PeerId, Peers};
 
 /// Octets of notifications that wait to be received, each counted with [`NOTIFICATION`] more: room for about half
 /// a million.
@@ -311,7 +311,8 @@ impl Pattern for Publisher {
 
     fn subscribers(&mut self, peers: &mut Peers, topic: &[u8]) -> Option<usize> {
         self.find_targets(peers, topic);
-        Some(self.targets.len())
+        // A connection may be down, and its peer's subscriptions kept.
+        Some(self.targets.iter().filter(|&&id| peers.get(id).is_some_and(Peer::is_connected)).count())
     }
 
     fn topics(&self) -> Option<usize> {

@@ -9,7 +9,7 @@ use oxzmq_proto::{Frame, Kind, Message};
 
 use super::{NotSent, Pattern, not_supported};
 use crate::error::{ErrorKind, Result};
-use crate::peers::{PeerId, Peers};
+use crate::peers::{Peer, PeerId, Peers};
 
 /// Longest name of a group in octets.
 pub(super) const MAX_GROUP: usize = 255;
@@ -98,8 +98,10 @@ impl Pattern for Radio {
         Err(NotSent::Refused(ErrorKind::InvalidArgument))
     }
 
-    fn subscribers(&mut self, _: &mut Peers, group: &[u8]) -> Option<usize> {
-        Some(self.members.get(group).map_or(0, Vec::len))
+    fn subscribers(&mut self, peers: &mut Peers, group: &[u8]) -> Option<usize> {
+        let members = self.members.get(group).map_or(&[][..], Vec::as_slice);
+        // A connection may be down, and its peer's memberships kept.
+        Some(members.iter().filter(|&&id| peers.get(id).is_some_and(Peer::is_connected)).count())
     }
 
     fn recv(&mut self, _: &mut Peers, _: &mut Message) -> Result<bool> {

@@ -49,6 +49,7 @@ impl Pattern for Rep {
         reply.extend(std::mem::take(message));
         // A requester that left or does not read loses its reply; a server must not wait for it.
         peers.push_or_drop(peer, &mut reply);
+        peers.news = true; // the next request can be received
         Ok(())
     }
 
@@ -63,6 +64,7 @@ impl Pattern for Rep {
         while let Some(id) = self.queue.recv(peers, message) {
             if let Some(envelope) = open(message) {
                 self.request = Some((id, envelope));
+                peers.news = true; // a reply can be sent
                 return Ok(true);
             }
             peers.drops.malformed += 1;

@@ -93,6 +93,7 @@ impl Req {
             } else if self.open(peers, message) {
                 self.state = State::Idle;
                 self.reserved = false;
+                peers.news = true; // the next request can be sent
                 return true;
             }
         }

@@ -57,6 +57,9 @@ impl Pattern for Stream {
     }
 
     fn send(&mut self, peers: &mut Peers, message: &mut Message) -> Result<(), NotSent> {
+        if message.len() > 2 {
+            return Err(NotSent::Refused(ErrorKind::InvalidArgument));
+        }
         let Some(routing_id) = message.pop_front() else {
             return Err(NotSent::Refused(ErrorKind::InvalidArgument));
         };

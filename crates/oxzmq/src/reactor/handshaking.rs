@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use oxzmq_proto::{
@@ -368,7 +368,10 @@ fn session_for(from: &From) -> Option<Arc<Session>> {
                 return connector.session().filter(|session| !session.is_finished());
             }
             let session = new_session(from, Origin::Connector { connector: Arc::clone(connector), keep: false })?;
-            connector.set_session(&session);
+            if !connector.set_session(&session) {
+                session.close_lingering(Some(Duration::ZERO));
+                return None;
+            }
             Some(session)
         }
         From::Listener(listener) => {

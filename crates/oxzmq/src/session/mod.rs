@@ -285,8 +285,13 @@ impl Session {
             if self.announces {
                 rx.batch.push_back(Message::single(Frame::new()));
             }
+            // Under the same locks, so that a loss takes both back.
+            self.watch(Some(&link), |_| Interest::READ);
         }
-        self.watch(Some(&link), |_| Interest::READ);
+        if self.is_finished() {
+            // The peer was sent away as soon as it was known, when there was no connection yet that could be closed.
+            return self.lost(&link, Lost::Local);
+        }
         self.receive();
         self.flush();
     }
@@ -496,8 +501,14 @@ impl Session {
                 net.reactor.part(parting);
             }
         }
-        if let Origin::Connector { connector, keep: true } = &self.origin {
-            connector.give_up();
+        if let Origin::Connector { connector, keep } = &self.origin {
+            if *keep || lingered {
+                connector.give_up();
+            }
+            if lingered {
+                // It is not wanted any more, and whoever sees that it is gone finds no endpoint either.
+                self.core.endpoints.lock().forget(connector);
+            }
         }
         if let Some(peer) = self.peer() {
             if !self.forgets_unsent() {
@@ -539,8 +550,10 @@ impl Session {
         }
     }
 
+    /// There is a connection, or the one that the socket has been told of is being put behind the queues.
     pub(crate) fn is_connected(&self) -> bool {
-        self.tx.lock().link.is_some()
+        let linked = |id| self.core.with_peers(|peers| peers.get(id).is_some_and(|peer| peer.linked));
+        self.peer().is_some_and(linked)
     }
 
     fn is_open(&self) -> bool {

@@ -294,6 +294,18 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Whether `condition` comes to hold within this time. For what must *not* happen.
+pub fn comes_true(time: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        if condition() {
+            return true;
+        }
+        thread::yield_now();
+    }
+    false
+}
+
 /// The next message; fails the test when none comes.
 #[track_caller]
 pub fn recv(socket: &Socket) -> Message {
