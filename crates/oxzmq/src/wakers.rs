@@ -37,6 +37,7 @@ pub(crate) struct Wakers(Vec<(u64, Waker)>);
 impl Wakers {
     /// Keeps the latest waker of each ticket, and returns the one that it replaces, for the caller to drop once no
     /// lock is held.
+    #[must_use = "dropping it may run what the application likes"]
     pub(crate) fn register(&mut self, ticket: &Ticket, waker: &Waker) -> Option<Waker> {
         match self.0.iter_mut().find(|(known, _)| *known == ticket.0) {
             Some((_, known)) if known.will_wake(waker) => None,

@@ -91,7 +91,7 @@ impl Core {
         mut until: Until,
         mut attempt: impl FnMut(&mut State) -> Result<(), NotSent>,
     ) -> Result<()> {
-        let mut state = self.state.lock();
+        let mut state = self.lock_to_send();
         let mut waited = false;
         let result = loop {
             if let Err(error) = state.alive() {
@@ -130,6 +130,19 @@ impl Core {
         }
         self.leave(state, waited);
         result
+    }
+
+    #[inline]
+    fn lock_to_send(&self) -> MutexGuard<'_, State> {
+        let state = self.state.lock();
+        match self.left_alone(&state) {
+            None => state,
+            Some(session) => {
+                drop(state);
+                session.read_now();
+                self.state.lock()
+            }
+        }
     }
 
     /// Only a wait on a poll set can be ended by a signal: makes one. The lock is released meanwhile, so that the
@@ -193,7 +206,9 @@ impl Core {
             if looks == 0 {
                 self.end_lease(&mut state);
                 wait.registered = true;
-                state.recv_wakers.register(wait.ticket.get_or_insert_with(Ticket::new), waker);
+                let replaced = state.recv_wakers.register(wait.ticket.get_or_insert_with(Ticket::new), waker);
+                drop(state);
+                drop(replaced); // perhaps the last reference to a task, so not under the lock
                 return None;
             }
             let looked;
@@ -221,7 +236,7 @@ impl Core {
     ) -> Option<Result<()>> {
         self.forget_origin(message);
         loop {
-            let mut state = self.state.lock();
+            let mut state = self.lock_to_send();
             if let Err(error) = state.alive() {
                 return Some(Err(error));
             }
@@ -231,7 +246,9 @@ impl Core {
                 Err(NotSent::Full) => {
                     let Some(work) = state.take_work() else {
                         self.end_lease(&mut state);
-                        state.send_wakers.register(ticket.get_or_insert_with(Ticket::new), waker);
+                        let replaced = state.send_wakers.register(ticket.get_or_insert_with(Ticket::new), waker);
+                        drop(state);
+                        drop(replaced);
                         return None;
                     };
                     drop(state);
@@ -265,12 +282,10 @@ impl Core {
                 if ready != want {
                     self.end_lease(&mut state);
                 }
-                if want.recv && !ready.recv {
-                    state.recv_wakers.register(ticket, waker);
-                }
-                if want.send && !ready.send {
-                    state.send_wakers.register(ticket, waker);
-                }
+                let recv = (want.recv && !ready.recv).then(|| state.recv_wakers.register(ticket, waker));
+                let send = (want.send && !ready.send).then(|| state.send_wakers.register(ticket, waker));
+                drop(state);
+                drop((recv, send));
             }
             return Ok(ready);
         }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use oxzmq_proto::SocketType;
 
 use super::{Core, Net, State};
+use crate::session::Session;
 
 /// How often leased poll sets are looked after, at first. Short enough that a socket whose thread went away is not
 /// left alone for long; long enough to cost nothing next to the traffic that made the lease.
@@ -60,14 +61,29 @@ impl Core {
     pub(super) fn lease(self: &Arc<Self>, state: &mut State, net: &Net) {
         state.lease.used = true;
         if !state.lease.leased && net.reactor.watch(self, net, false) {
-            state.lease.begin(self.most_patience());
+            let most = self.most_patience(state);
+            state.lease.begin(most);
             self.tick(state, net);
         }
     }
 
     /// While messages that only come are worked on, the I/O thread is to fetch the next ones.
-    fn most_patience(&self) -> u32 {
-        if self.converses() && !self.watched_closely.load(Ordering::Relaxed) { MOST_PATIENCE } else { 1 }
+    fn most_patience(&self, state: &State) -> u32 {
+        let patient = self.converses() && state.sessions.len() == 1 && !self.watched_closely.load(Ordering::Relaxed);
+        if patient { MOST_PATIENCE } else { 1 }
+    }
+
+    /// What is sent is mostly answered.
+    pub(super) fn converses(&self) -> bool {
+        use SocketType::{Channel, Client, Dealer, Pair, Peer, Rep, Req, Router, Server};
+        matches!(self.socket_type, Req | Rep | Dealer | Router | Pair | Client | Server | Peer | Channel)
+    }
+
+    /// The only connection, if it may have been left alone for longer than a tick: whoever sends looks first whether it still
+    /// is there, because what is written to one that the peer has closed is lost.
+    pub(super) fn left_alone(&self, state: &State) -> Option<Arc<Session>> {
+        let alone = state.lease.patience > 1 && state.lease.leased && state.leader.is_none();
+        alone.then(|| state.only_session()).flatten()
     }
 
     /// There is something that the I/O thread has to see to soon when no thread is there: heartbeats that are to be
@@ -79,12 +95,6 @@ impl Core {
         {
             net.reactor.hasten(self);
         }
-    }
-
-    /// What is sent is mostly answered.
-    pub(super) fn converses(&self) -> bool {
-        use SocketType::{Dish, Gather, Pull, Sub, Xsub};
-        !matches!(self.socket_type, Pull | Sub | Xsub | Dish | Gather)
     }
 
     /// The I/O thread is to look after the lease, which it may still be doing from the last one.
@@ -127,7 +137,7 @@ impl Core {
         let mut state = self.state.lock();
         if std::mem::take(&mut state.lease.used) {
             // Also where a task has given it back meanwhile: the next lease is not far.
-            return Some(state.lease.patience.clamp(1, self.most_patience()) * TICK);
+            return Some(state.lease.patience.clamp(1, self.most_patience(&state)) * TICK);
         }
         if state.lease.leased && state.leader.is_some() {
             state.lease.parked = true;
@@ -143,6 +153,7 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Context, Socket};
 
     #[test]
     fn who_comes_back_soon_is_waited_for_longer_and_longer() {
@@ -173,20 +184,60 @@ mod tests {
         assert_eq!(lease.patience, 1);
     }
 
+    /// A socket with one connection, to a ROUTER at the endpoint.
+    fn connected(socket_type: SocketType) -> (Socket, Socket, String) {
+        let context = Context::new();
+        let router = context.socket(SocketType::Router).unwrap();
+        let endpoint = router.bind("tcp://127.0.0.1:*").unwrap();
+        let socket = context.socket(socket_type).unwrap();
+        socket.connect(&endpoint).unwrap();
+        (socket, router, endpoint)
+    }
+
+    /// Has the I/O thread believe that nobody need come for this many ticks.
+    fn lease_for(socket: &Socket, patience: u32) {
+        let core = socket.core();
+        let mut state = core.state.lock();
+        core.lease(&mut state, core.net().unwrap());
+        state.lease.patience = patience;
+    }
+
     #[test]
     fn a_set_that_is_watched_closely_is_looked_after_each_tick() {
-        let context = crate::Context::new();
-        let used = |socket: &crate::Socket| {
-            let lease = Lease { leased: true, used: true, ticking: true, patience: 16, ..Lease::default() };
-            socket.core().state.lock().lease = lease;
+        let used = |socket: &Socket| {
+            let mut state = socket.core().state.lock();
+            state.lease = Lease { leased: true, used: true, ticking: true, patience: 16, ..Lease::default() };
+            drop(state);
             socket.core().lease_tick()
         };
-        let dealer = context.socket(SocketType::Dealer).unwrap();
+        let (dealer, _router, _) = connected(SocketType::Dealer);
+        dealer.wait_for_peers(1, None).unwrap();
         assert_eq!(used(&dealer), Some(16 * TICK));
         dealer.core().watch_closely();
         assert_eq!(used(&dealer), Some(TICK));
         // While what came is worked on, the next is to be fetched.
-        let pull = context.socket(SocketType::Pull).unwrap();
-        assert_eq!(used(&pull), Some(TICK));
+        let (sub, ..) = connected(SocketType::Sub);
+        assert_eq!(used(&sub), Some(TICK));
+    }
+
+    #[test]
+    fn who_sends_after_a_while_does_not_write_to_a_connection_that_the_peer_has_closed() {
+        let (dealer, router, endpoint) = connected(SocketType::Dealer);
+        dealer.send("before").unwrap();
+        assert_eq!(router.recv().unwrap().len(), 2);
+        lease_for(&dealer, 10_000);
+        // The first tick finds the lease used, and the next is seconds away.
+        while dealer.core().state.lock().lease.used {
+            std::thread::yield_now();
+        }
+        router.close();
+        // The end has come by the time that the place is free.
+        let context = Context::new();
+        let router = context.socket(SocketType::Router).unwrap();
+        while router.bind(&endpoint).is_err() {
+            std::thread::yield_now();
+        }
+        dealer.send("after").unwrap();
+        assert_eq!(router.recv_deadline(Instant::now() + Duration::from_secs(8)).unwrap().len(), 2);
     }
 }

@@ -177,6 +177,10 @@ struct State {
 }
 
 impl State {
+    fn only_session(&self) -> Option<Arc<Session>> {
+        if self.sessions.len() == 1 { self.sessions.values().next().cloned() } else { None }
+    }
+
     fn alive(&self) -> Result<()> {
         match self.phase {
             Phase::Open => Ok(()),

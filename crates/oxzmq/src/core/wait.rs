@@ -108,8 +108,8 @@ impl Core {
     /// The only connection, where an answer is expected and lately was mostly there by the time that somebody asked: then
     /// one read takes the place of a wait and a read.
     fn answering(&self, state: &mut State) -> Option<Arc<Session>> {
-        let direct = self.converses() && state.sessions.len() == 1 && state.direct.is_worthwhile();
-        direct.then(|| state.sessions.values().next().cloned()).flatten()
+        let only = state.only_session().filter(|_| self.converses())?;
+        state.direct.is_worthwhile().then_some(only)
     }
 
     /// The leader reads from its only connection. True when it need not wait any more, and leads no longer.

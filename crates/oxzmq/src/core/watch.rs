@@ -65,6 +65,7 @@ impl Core {
         mut look: impl FnMut(&mut dyn Pattern, &mut Peers) -> Option<T>,
     ) -> Option<Result<T>> {
         loop {
+            let mut replaced = None;
             let mut state = self.state.lock();
             if let Err(error) = state.alive() {
                 return Some(Err(error));
@@ -77,9 +78,10 @@ impl Core {
                     continue;
                 }
                 self.end_lease(&mut state);
-                state.watchers.wakers.register(ticket.get_or_insert_with(Ticket::new), waker);
+                replaced = state.watchers.wakers.register(ticket.get_or_insert_with(Ticket::new), waker);
             }
             self.leave(state, false);
+            drop(replaced); // perhaps the last reference to a task, so not under the lock
             return found.map(Ok);
         }
     }
