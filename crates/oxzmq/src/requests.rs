@@ -66,10 +66,12 @@ impl Socket {
     ///
     /// On DEALER and CLIENT any number of requests may be under way at the same time, from as many threads; other
     /// messages are received as ever, and have to be: a reply behind more of them than the receive high-water mark is
-    /// found when some have been received. What looks like a reply to one of the last million requests counts as one:
-    /// numbers are consecutive and begin anywhere, so other messages hardly ever do. On REQ a request fails with [`ErrorKind::InvalidState`] while another is under
-    /// way, however that was made; after one that has failed the next may follow. On DEALER it fails so with
-    /// [`Socket::set_conflate`], which leaves one frame of each message.
+    /// found when some have been received. What looks like a reply to one of the last million requests (with CLIENT, four
+    /// thousand) counts as one: numbers are consecutive and begin anywhere, so other messages hardly ever do.
+    ///
+    /// On REQ a request fails with [`ErrorKind::InvalidState`] while another is under way, however that was made; after
+    /// one that has failed the next may follow. On DEALER it fails so with [`Socket::set_conflate`], which leaves one
+    /// frame of each message.
     ///
     /// ```
     /// use std::time::Duration;

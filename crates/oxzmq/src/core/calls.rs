@@ -30,7 +30,8 @@ impl Core {
             match state.alive().and_then(|()| state.pattern_recv(message, bare)) {
                 Ok(true) => {
                     state.spin.count();
-                    if !matches!(until, Until::Now) && (state.peers.has_wakes() || state.lease.is_missed()) {
+                    let wanted = state.peers.has_wakes() || state.lease.is_missed();
+                    if wanted && !matches!(until, Until::Now) && !state.has_bystanders() {
                         // This thread is about to read what comes next, as a leader does. One that only looks may wait
                         // for something else next, and what comes then is not to wait for the lease to run out.
                         self.keep_lease(&mut state);
@@ -339,6 +340,10 @@ impl Core {
         }
         if state.recv_sleepers + state.send_sleepers > 0 || state.leader.is_some() {
             self.hand_on(&mut state, waited);
+        }
+        if state.lease.leased && state.recv_sleepers + state.send_sleepers == 0 && state.has_bystanders() {
+            // They wait for the I/O thread, and this thread may be long in coming back.
+            self.end_lease(&mut state);
         }
         if state.peers.news {
             // Threads have been handed on to above. This may bring more news, so it comes first.

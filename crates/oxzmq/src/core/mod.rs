@@ -420,6 +420,11 @@ impl State {
         }
     }
 
+    /// Somebody waits who does not lead, and will not be given the lead.
+    fn has_bystanders(&self) -> bool {
+        self.has_waiting_tasks() || self.watchers.threads > 0
+    }
+
     fn has_waiting_tasks(&self) -> bool {
         !self.recv_wakers.is_empty() || !self.send_wakers.is_empty() || !self.watchers.wakers.is_empty()
     }

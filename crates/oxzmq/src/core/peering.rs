@@ -196,7 +196,13 @@ impl Core {
 
     /// A session has ended: its connection is reported no more.
     pub(crate) fn remove_session(&self, id: PeerId) {
-        let session = self.state.lock().sessions.remove(&id.token());
+        let mut state = self.state.lock();
+        let session = state.sessions.remove(&id.token());
+        if state.sessions.len() == 1 {
+            // The only one is looked for often, and among the places of all that there were.
+            state.sessions.shrink_to_fit();
+        }
+        drop(state);
         drop(session); // perhaps the last reference, so not under the lock
     }
 

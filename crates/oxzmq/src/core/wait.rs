@@ -89,6 +89,7 @@ impl Core {
             let answered;
             (state, answered) = self.read_answer(state, &session);
             if answered {
+                state.interrupted = false;
                 return state;
             }
         }

@@ -15,7 +15,7 @@ use crate::wakers::{Ticket, Wakers};
 /// Who waits for changes.
 #[derive(Default)]
 pub(super) struct Watchers {
-    threads: usize,
+    pub(super) threads: usize,
     pub(super) wakers: Wakers,
 }
 

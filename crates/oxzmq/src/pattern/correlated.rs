@@ -18,6 +18,9 @@ const NUMBER: usize = 4;
 /// mistaken for such a reply.
 const REMEMBERED: u32 = 1 << 20;
 
+/// The same where the number is all that tells a reply from a message: one in a million looks like one.
+const REMEMBERED_PREFIXES: u32 = 1 << 12;
+
 /// Where the number is.
 #[derive(Clone, Copy)]
 enum Form {
@@ -25,6 +28,15 @@ enum Form {
     Envelope,
     /// At the beginning of the only frame there may be.
     Prefix,
+}
+
+impl Form {
+    fn remembered(self) -> u32 {
+        match self {
+            Self::Envelope => REMEMBERED,
+            Self::Prefix => REMEMBERED_PREFIXES,
+        }
+    }
 }
 
 pub(super) struct Correlated<P> {
@@ -35,7 +47,7 @@ pub(super) struct Correlated<P> {
     /// Looked at for the sake of a reply behind it; in order of arrival.
     others: VecDeque<Message>,
     last: u32,
-    /// How many numbers there have been, up to [`REMEMBERED`]: those up to `last`, which began anywhere.
+    /// How many numbers there have been, as far as they are remembered: those up to `last`, which began anywhere.
     issued: u32,
 }
 
@@ -65,7 +77,7 @@ impl<P: Pattern> Correlated<P> {
     fn next_number(&mut self) -> u32 {
         loop {
             self.last = self.last.wrapping_add(1);
-            self.issued = (self.issued + 1).min(REMEMBERED);
+            self.issued = (self.issued + 1).min(self.form.remembered());
             if !self.pending.contains_key(&self.last.to_be_bytes()) {
                 return self.last;
             }

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use oxzmq_proto::{
@@ -369,7 +369,8 @@ fn session_for(from: &From) -> Option<Arc<Session>> {
             }
             let session = new_session(from, Origin::Connector { connector: Arc::clone(connector), keep: false })?;
             if !connector.set_session(&session) {
-                session.close_lingering(Some(Duration::ZERO));
+                // Not by lingering: whoever has made the connector stop may have begun that already.
+                session.finish();
                 return None;
             }
             Some(session)

@@ -318,6 +318,10 @@ impl Session {
 
     /// Reads without having been told that there is anything; true when there was.
     pub(crate) fn read_now(self: &Arc<Self>) -> bool {
+        // Room to write is told by the poll set alone, which who reads here does not ask.
+        if self.tx.lock().blocked {
+            return false;
+        }
         let before = {
             let rx = self.rx.lock();
             if rx.paused {
@@ -379,8 +383,9 @@ impl Session {
             *watched = Watched::default();
             tx.link = None;
             tx.encoder = None;
+            let buffered = std::mem::take(&mut tx.buffered);
             if !tx.out.is_empty() {
-                self.core.count_lost(tx.buffered);
+                self.core.count_lost(buffered);
             }
             tx.out.clear();
             tx.out.shrink();

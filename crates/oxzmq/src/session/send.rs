@@ -129,6 +129,7 @@ impl Session {
         self.encode(tx, room);
         if tx.out.is_empty() {
             tx.out.shrink();
+            tx.buffered = 0;
             if tx.hang_up {
                 return Next::Lost(link, Lost::Local);
             }
@@ -150,7 +151,7 @@ impl Session {
             // of it in its own time, and that ends the connection.
             Err(Errno::PIPE | Errno::CONNRESET) if self.is_open() => {
                 tx.broken = true;
-                self.core.count_lost(tx.buffered);
+                self.core.count_lost(std::mem::take(&mut tx.buffered));
                 tx.out.clear();
                 Next::Wait
             }
