@@ -155,6 +155,10 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future;
+    use std::task;
+
+    use super::super::Want;
     use super::*;
     use crate::{Context, Socket};
 
@@ -242,5 +246,43 @@ mod tests {
         }
         dealer.send("after").unwrap();
         assert_eq!(router.recv_deadline(Instant::now() + Duration::from_secs(8)).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn who_leaves_gives_the_set_back_where_a_task_waits() {
+        let (dealer, _router, _) = connected(SocketType::Dealer);
+        dealer.wait_for_peers(1, None).unwrap();
+        lease_for(&dealer, 10_000);
+        let core = dealer.core();
+        core.state.lock().leader = Some(Want::RECV);
+        let mut waiting = std::pin::pin!(dealer.recv_async());
+        assert!(waiting.as_mut().poll(&mut task::Context::from_waker(task::Waker::noop())).is_pending());
+        let mut state = core.state.lock();
+        assert!(state.lease.leased);
+        state.leader = None;
+        core.leave(state, true);
+        assert!(!core.state.lock().lease.leased);
+    }
+
+    #[test]
+    fn a_connection_whose_output_waits_is_left_to_the_poll_set() {
+        let context = Context::new();
+        let router = context.socket(SocketType::Router).unwrap();
+        router.set_recv_hwm(1).unwrap();
+        let endpoint = router.bind("tcp://127.0.0.1:*").unwrap();
+        let dealer = context.socket(SocketType::Dealer).unwrap();
+        dealer.set_routing_id("dealer").unwrap();
+        dealer.set_linger(Some(Duration::ZERO)).unwrap();
+        dealer.connect(&endpoint).unwrap();
+        router.wait_for_peers(1, None).unwrap();
+        dealer.wait_for_peers(1, None).unwrap();
+        // More than the kernel takes for somebody who does not read.
+        (0..300).for_each(|_| dealer.send(vec![0; 64 * 1024]).unwrap());
+        lease_for(&dealer, 10_000);
+        router.send(["dealer", "news"]).unwrap();
+        let session = dealer.core().state.lock().only_session().unwrap();
+        assert!(!session.read_now());
+        // Who asks the poll set finds both.
+        assert_eq!(dealer.recv().unwrap().to_text_lossy(), "news");
     }
 }
