@@ -133,19 +133,6 @@ impl Core {
         result
     }
 
-    #[inline]
-    fn lock_to_send(&self) -> MutexGuard<'_, State> {
-        let state = self.state.lock();
-        match self.left_alone(&state) {
-            None => state,
-            Some(session) => {
-                drop(state);
-                session.read_now();
-                self.state.lock()
-            }
-        }
-    }
-
     /// Only a wait on a poll set can be ended by a signal: makes one. The lock is released meanwhile, so that the
     /// caller has to look again.
     #[cold]
@@ -341,9 +328,13 @@ impl Core {
         if state.recv_sleepers + state.send_sleepers > 0 || state.leader.is_some() {
             self.hand_on(&mut state, waited);
         }
-        if state.lease.leased && state.recv_sleepers + state.send_sleepers == 0 && state.has_bystanders() {
-            // They wait for the I/O thread, and this thread may be long in coming back.
-            self.end_lease(&mut state);
+        if state.lease.leased && state.leader.is_none() && state.recv_sleepers + state.send_sleepers == 0 {
+            // Nobody is there who reads, and this thread may be long in coming back.
+            if state.has_waiting_tasks() {
+                self.end_lease(&mut state);
+            } else if state.watchers.threads > 0 {
+                self.watch_cond.notify_one();
+            }
         }
         if state.peers.news {
             // Threads have been handed on to above. This may bring more news, so it comes first.

@@ -3,16 +3,18 @@
 //! The I/O thread looks after what it has lent (it *ticks*), and takes it back when nobody came for a while. How long that
 //! is depends on what was seen: a set that was taken back and then wanted again soon is left alone twice as long the
 //! next time. A thread that talks to a thousand peers in turn, each through a socket of its own, is so spared
-//! to be given each set anew, and to share its connections with the I/O thread in between.
+//! to be given each set anew, and to share its connections with the I/O thread in between. Only sockets with a single
+//! connection have that, and only as long as there is nothing to be seen to meanwhile: see [`Core::watch_closely`] and
+//! [`Core::lock_to_send`].
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use oxzmq_proto::SocketType;
+use parking_lot::MutexGuard;
 
 use super::{Core, Net, State};
-use crate::session::Session;
 
 /// How often leased poll sets are looked after, at first. Short enough that a socket whose thread went away is not
 /// left alone for long; long enough to cost nothing next to the traffic that made the lease.
@@ -38,6 +40,8 @@ pub(super) struct Lease {
     patience: u32,
     /// When it was taken back because nobody came.
     expired: Option<Instant>,
+    /// When somebody who sent has last looked whether the connection still is there.
+    looked: Option<Instant>,
 }
 
 impl Lease {
@@ -79,17 +83,34 @@ impl Core {
         matches!(self.socket_type, Req | Rep | Dealer | Router | Pair | Client | Server | Peer | Channel)
     }
 
-    /// The only connection, if it may have been left alone for longer than a tick: whoever sends looks first whether it still
-    /// is there, because what is written to one that the peer has closed is lost.
-    pub(super) fn left_alone(&self, state: &State) -> Option<Arc<Session>> {
-        let alone = state.lease.patience > 1 && state.lease.leased && state.leader.is_none();
-        alone.then(|| state.only_session()).flatten()
+    /// Locks for who is about to send. What is written to a connection that the peer has closed is lost: one that may have
+    /// been left alone for longer than a tick is looked at first, though not for each message of many.
+    #[inline]
+    pub(super) fn lock_to_send(&self) -> MutexGuard<'_, State> {
+        let state = self.state.lock();
+        if state.lease.patience > 1 && state.lease.leased && state.leader.is_none() {
+            return self.look_before_sending(state);
+        }
+        state
+    }
+
+    fn look_before_sending<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let now = Instant::now();
+        if state.lease.looked.is_some_and(|at| now.duration_since(at) < TICK) {
+            return state;
+        }
+        state.lease.looked = Some(now);
+        let Some(only) = state.only_session() else { return state };
+        drop(state);
+        only.read_now();
+        self.state.lock()
     }
 
     /// There is something that the I/O thread has to see to soon when no thread is there: heartbeats that are to be
     /// answered, or output that waits for the kernel. What has happened once may happen again, so this is for good.
     pub(crate) fn watch_closely(self: &Arc<Self>) {
-        // A lease that begins meanwhile finds its first tick soon, and that finds this.
+        // Relaxed, because what has to see it comes later by a lock: that of the inbox for the command, and for a lease that
+        // begins meanwhile its first tick, which is soon.
         if !self.watched_closely.swap(true, Ordering::Relaxed)
             && let Some(net) = self.net.get()
         {
@@ -229,6 +250,15 @@ mod tests {
 
     #[test]
     fn who_sends_after_a_while_does_not_write_to_a_connection_that_the_peer_has_closed() {
+        survives_a_restart(|dealer| dealer.send("after").unwrap());
+    }
+
+    #[test]
+    fn nor_does_a_request() {
+        survives_a_restart(|dealer| drop(dealer.request("after", Some(Duration::from_millis(1)))));
+    }
+
+    fn survives_a_restart(send: impl FnOnce(&Socket)) {
         let (dealer, router, endpoint) = connected(SocketType::Dealer);
         dealer.send("before").unwrap();
         assert_eq!(router.recv().unwrap().len(), 2);
@@ -244,8 +274,33 @@ mod tests {
         while router.bind(&endpoint).is_err() {
             std::thread::yield_now();
         }
-        dealer.send("after").unwrap();
-        assert_eq!(router.recv_deadline(Instant::now() + Duration::from_secs(8)).unwrap().len(), 2);
+        send(&dealer);
+        router.recv_deadline(Instant::now() + Duration::from_secs(8)).unwrap();
+    }
+
+    #[test]
+    fn who_leaves_lets_a_thread_lead_that_waits_for_something_else() {
+        let (dealer, _router, _) = connected(SocketType::Dealer);
+        dealer.wait_for_peers(1, None).unwrap();
+        lease_for(&dealer, 10_000);
+        let core = dealer.core();
+        core.state.lock().leader = Some(Want::RECV);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| dealer.wait_for_peers(2, Some(Duration::from_secs(20))));
+            while core.state.lock().watchers.threads == 0 {
+                std::thread::yield_now();
+            }
+            let mut state = core.state.lock();
+            state.leader = None;
+            core.leave(state, true);
+            let deadline = Instant::now() + Duration::from_secs(8);
+            while core.state.lock().leader != Some(Want::default()) && Instant::now() < deadline {
+                std::thread::yield_now();
+            }
+            assert_eq!(core.state.lock().leader, Some(Want::default()));
+            core.terminate();
+            assert!(waiting.join().unwrap().is_err());
+        });
     }
 
     #[test]

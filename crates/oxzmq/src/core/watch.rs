@@ -29,7 +29,7 @@ impl Core {
         mut until: Until,
         mut look: impl FnMut(&mut dyn Pattern, &mut Peers) -> Option<T>,
     ) -> Result<T> {
-        let mut state = self.state.lock();
+        let mut state = self.lock_to_send(); // a request, perhaps
         let mut waited = false;
         state.watchers.threads += 1;
         let result = loop {
@@ -66,7 +66,7 @@ impl Core {
     ) -> Option<Result<T>> {
         loop {
             let mut replaced = None;
-            let mut state = self.state.lock();
+            let mut state = self.lock_to_send();
             if let Err(error) = state.alive() {
                 return Some(Err(error));
             }
